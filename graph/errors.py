@@ -44,9 +44,14 @@ class UnsupportedError(RoofwrightError):
 
 
 class VerificationError(RoofwrightError):
-    """The optimized model does not compute what the original computes."""
+    """The optimized model does not compute what the original computes; `report` has what is known of it."""
 
     exit_code = 5
+
+    def __init__(self, message: str, report: object = None) -> None:
+        """Say what differs; `report` is the whole report where there is one."""
+        super().__init__(message)
+        self.report = report
 
 
 class ResourceLimitError(RoofwrightError):

@@ -1,0 +1,226 @@
+"""estimate(graph, target, schedule=None): what a network costs on a machine, and where the time goes.
+
+Without a schedule the graph is run op by op as a good kernel library would: one kernel per node with its best lowering
+and tiles, double-buffered inside, nothing kept on chip between kernels. With one, the schedule's kernels, resident
+tensors and prefetches are priced on the same machine.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from roofwright.cost_model.kernels import KernelWork, gather, op_by_op, scheduled
+from roofwright.cost_model.losses import Evaluations
+from roofwright.cost_model.model import GraphModel
+from roofwright.cost_model.overhead import launch_seconds, link_seconds, request_seconds, slowdown
+from roofwright.cost_model.pricing import Prices, price
+from roofwright.cost_model.residency import Residency, residency
+from roofwright.cost_model.roof import Roof, roof
+from roofwright.cost_model.schedule import Schedule
+from roofwright.cost_model.timeline import Timeline, timeline
+from roofwright.cost_model.traffic import Pipeline, Traffic, kernel_tiles, operand_bytes, pipeline, traffic
+from roofwright.cost_model.units import Floats
+from roofwright.cost_model.work import Operand
+from roofwright.targets import Target
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Modelled cost of a graph on a target; seconds and bytes of one request of `batch` samples.
+
+    Attributes:
+        kernels: what runs together, in order; the arrays below have one entry for each.
+        prices, moved, cut, evaluations, timeline: the parts the figures are made of.
+        latency_s: weights in device memory, input on the host, output back on the host.
+        device_s: latency without the link.
+        period_s: steady state of back-to-back requests.
+        link_bytes: input and output over the host link.
+        on_chip_bytes: most bytes on chip at a time (explicit memories).
+        clock_ratio: sustained over burst clock; 1.0 where the machine does not throttle.
+        bound: proven lower bounds on device time and off-chip bytes.
+        not_modelled: (node, op, reason) of work that is in no figure.
+        assumptions: one sentence each.
+    """
+
+    target: Target
+    batch: int
+    kernels: tuple[KernelWork, ...]
+    prices: Prices
+    moved: Traffic
+    cut: Pipeline
+    evaluations: Evaluations
+    timeline: Timeline
+    latency_s: float
+    device_s: float
+    period_s: float
+    link_bytes: float
+    on_chip_bytes: float
+    clock_ratio: float
+    bound: Roof
+    not_modelled: tuple[tuple[str, str, str], ...]
+    assumptions: tuple[str, ...]
+
+    @property
+    def macs(self) -> float:
+        """Useful multiply-accumulates of the direct algorithm."""
+        return float(self.prices.macs.sum())
+
+    @property
+    def off_chip_bytes(self) -> float:
+        """Device memory and link, each transfer once."""
+        return float(self.moved.total_bytes.sum()) + self.link_bytes
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the special unit's peak that the device time reaches."""
+        return float(self.evaluations.ideal_s.sum()) / self.device_s if self.device_s else 0.0
+
+    @property
+    def gap(self) -> float:
+        """Device time over its proven lower bound; 1.0 is the roof."""
+        return self.device_s / self.bound.total_s if self.bound.total_s else 1.0
+
+    @property
+    def binding(self) -> tuple[str, ...]:
+        """What each kernel waits for most: "compute", "memory", "launch"."""
+        e = self.evaluations
+        memory = e.roofline_s > e.busy_s
+        launch = e.overhead_s > e.timeline_s
+        return tuple(np.where(launch, "launch", np.where(memory, "memory", "compute")).tolist())
+
+
+def estimate(
+    model: GraphModel, target: Target, schedule: Schedule | None = None, *, resident_weights: bool = False
+) -> Estimate:
+    """Price a graph on a target.
+
+    Args:
+        model: the graph as the cost model sees it (`GraphModel.of(graph, dims)`).
+        target: the machine.
+        schedule: kernels to price; None prices the op-by-op baseline.
+        resident_weights: weights stay on chip between requests where they fit; changes the period only.
+
+    Returns:
+        The estimate. Work that is not modelled, or that no engine can run, is listed and in no figure.
+    """
+    return Costing.of(model, target, schedule).estimate(resident_weights)
+
+
+def extents(prices: Prices, kernels: Sequence[KernelWork]) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, output channels) of each kernel: its anchor's, or the elements it writes where it has none."""
+    elements = np.array([max((o.elements for o in k.writes), default=1) for k in kernels], np.int64)
+    nests, at, has = prices.nests, prices.anchor, prices.anchor >= 0
+    if not len(nests):
+        return elements, elements
+    rows, columns = (nests.repeat * nests.rows)[at], (nests.repeat * nests.out_channels)[at]
+    return np.where(has, rows, elements), np.where(has, columns, elements)
+
+
+@dataclass(frozen=True)
+class Costing:
+    """Everything known before the timeline runs: what scheduling passes decide on, and `estimate` adds up."""
+
+    model: GraphModel
+    target: Target
+    kernels: tuple[KernelWork, ...]
+    prices: Prices
+    held: Residency
+    moved: Traffic
+    cut: Pipeline
+
+    @classmethod
+    def of(cls, model: GraphModel, target: Target, schedule: Schedule | None = None) -> "Costing":
+        """Group, price and cut the kernels of `schedule`, or of the op-by-op baseline."""
+        partition = op_by_op(model.works) if schedule is None else scheduled(model.works, schedule)
+        kernels = gather(partition, model.works, model.outputs)
+        prices = price(kernels, target)
+        held = residency(kernels, model.outputs, schedule, target)
+        moved = traffic(kernels, target, held.kept, prices.off_chip_factor)
+        cut = pipeline(moved, held.local_bytes, extents(prices, kernels), prices.busy_s, target)
+        return cls(model, target, tuple(kernels), prices, held, moved, cut)
+
+    def estimate(self, resident_weights: bool = False) -> Estimate:
+        """Run the timeline and account for every second; see the module's `estimate`."""
+        target, prices, moved = self.target, self.prices, self.moved
+        burst = self.timeline()
+        ratio = slowdown(prices, moved, burst, target)
+        sustained = burst if ratio == 1.0 else self.timeline(slower=1 / ratio)
+        link_bytes, link_s = link_seconds(self.model, target)
+        evaluations = self._evaluations(burst, sustained, sum(link_s))
+        totals = evaluations.totals()
+        device_s = totals[-1] - sum(link_s)
+        steady_s = device_s - (self._saved(sustained, 1 / ratio) if resident_weights else 0.0)
+        return Estimate(
+            target=target,
+            batch=self.model.batch,
+            kernels=self.kernels,
+            prices=prices,
+            moved=moved,
+            cut=self.cut,
+            evaluations=evaluations,
+            timeline=sustained,
+            latency_s=totals[-1],
+            device_s=device_s,
+            period_s=max(steady_s, *link_s),
+            link_bytes=link_bytes,
+            on_chip_bytes=float(np.max(self.cut.footprint_bytes, initial=0.0)),
+            clock_ratio=ratio,
+            bound=roof(self.kernels, prices, target),
+            not_modelled=self.model.not_modelled + self._unplaced(),
+            assumptions=self.model.assumptions(target),
+        )
+
+    def bytes_of(self, operand: Operand) -> float:
+        """Bytes of an operand as the target stores it."""
+        return operand_bytes(operand, self.target)
+
+    @property
+    def spare_bytes(self) -> Floats:
+        """On-chip bytes that each kernel leaves free; none where a cache decides."""
+        on_chip = self.target.on_chip
+        if on_chip is None or on_chip.managed == "cache":
+            return np.zeros(len(self.kernels))
+        return np.maximum(on_chip.capacity_bytes - self.cut.footprint_bytes, 0.0)
+
+    def timeline(self, *, slower: float = 1.0, window: int = 0, moved: Traffic | None = None) -> Timeline:
+        """When everything happens.
+
+        Args:
+            slower: factor on all computation (a throttled clock).
+            window: plan prefetches anew, so many kernels ahead; 0 follows the schedule's own.
+            moved: other traffic than the costing's own.
+        """
+        engines = [self.target.engines[e].name if e >= 0 else "" for e in self.prices.engine.tolist()]
+        feed_s = np.maximum(self.prices.busy_s, self.prices.inner_s) * slower
+        tiles = kernel_tiles(moved or self.moved, self.cut, feed_s, engines, self.spare_bytes, self.target)
+        return timeline(tiles, shared_port=True, window=window, plan=None if window else self.held.plan)
+
+    def _saved(self, usual: Timeline, slower: float) -> float:
+        """Seconds that a request saves when the weights are on chip already; 0 where they do not fit."""
+        on_chip, weights = self.target.on_chip, self.moved.weight_bytes
+        if on_chip is None or weights.sum() > self.spare_bytes.min(initial=np.inf):
+            return 0.0
+        without = replace(self.moved, weight_bytes=np.zeros_like(weights))
+        return usual.total_s - self.timeline(slower=slower, moved=without).total_s
+
+    def _evaluations(self, burst: Timeline, sustained: Timeline, link_s: float) -> Evaluations:
+        prices, memory = self.prices, self.target.device_memory
+        off_chip_s = self.moved.total_bytes / (memory.bytes_per_s * memory.efficiency)
+        spans = np.diff(burst.end_s, prepend=0.0)
+        slower = np.diff(sustained.end_s, prepend=0.0) - spans
+        launches = launch_seconds(prices, self.target)
+        device_s = float(spans.sum() + slower.sum() + launches.sum())
+        return Evaluations(
+            ideal_s=prices.ideal_s,
+            shaped_s=prices.padded_s,
+            busy_s=prices.busy_s,
+            roofline_s=np.maximum(np.maximum(prices.busy_s, prices.inner_s), off_chip_s),
+            timeline_s=spans,
+            overhead_s=slower + launches,
+            link_s=link_s,
+            request_s=request_seconds(device_s, link_s, len(self.kernels), self.target),
+        )
+
+    def _unplaced(self) -> tuple[tuple[str, str, str], ...]:
+        return tuple((self.kernels[p].key, self.kernels[p].nodes[0].op, why) for p, why in self.prices.unplaced)

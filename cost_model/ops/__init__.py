@@ -1,0 +1,1 @@
+"""What each ONNX operator asks of a machine, one family of counting rules per module; the table is in `registry`."""

@@ -1,0 +1,250 @@
+"""The schedule: which kernels run, in which order, on which engine, in which tiles and at which addresses.
+
+Plain data, valid from the moment it exists: every class checks itself when it is built, so a schedule that was loaded
+from a file is as sound as one that a pass made. What needs the machine (does it fit?) is `schedule_check`; the JSON
+form is `schedule_json`.
+
+Loop names in a `Tiling` are those of `LoopNest`: "repeat" (independent copies), "rows" (output rows of full width, all
+images of the batch one after the other; M of a GEMM), "out_channels", "in_channels" (the reduction; the window stays
+whole). Kernels without a nest have the loop "rows" alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+Loop = Literal["repeat", "rows", "out_channels", "in_channels"]
+Halo = Literal["recompute", "cached"]
+SCHEMA = "roofwright.schedule/1"
+
+
+class ScheduleError(ValueError):
+    """A schedule that breaks a rule; the message is one line and names the kernel."""
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ScheduleError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """How the kernel's loops are cut at one memory level.
+
+    Attributes:
+        level: the memory whose tiles these are, or the engine's name for the tiles of its unit.
+        order: the loops over tiles, outermost first; loops that are not named are not cut.
+        tile: loop -> size of a full tile (the last one may be smaller).
+    """
+
+    level: str
+    order: tuple[Loop, ...]
+    tile: Mapping[Loop, int]
+
+    def __post_init__(self) -> None:
+        """Reject loops without a size, sizes without a loop, and empty tiles."""
+        _require(len(set(self.order)) == len(self.order), f"tiling at {self.level}: a loop is named twice")
+        _require(set(self.order) == set(self.tile), f"tiling at {self.level}: order and tile name different loops")
+        for loop, size in self.tile.items():
+            _require(size >= 1, f"tiling at {self.level}: tile of {loop} is {size}, expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """A buffer at one memory level: tiles of a tensor, or the tensor whole when it stays on chip.
+
+    Attributes:
+        tensor: the tensor whose elements it holds.
+        level: the memory it lives in.
+        offset_bytes: address of the first copy; None in a memory that is managed as a cache.
+        bytes: size of one copy.
+        copies: 2 when loads or stores of one tile overlap the computation of another.
+        until: the last kernel that finds the tensor here; None: this kernel only.
+    """
+
+    tensor: str
+    level: str
+    offset_bytes: int | None
+    bytes: int
+    copies: int = 1
+    until: int | None = None
+
+    def __post_init__(self) -> None:
+        """Reject empty buffers and negative addresses."""
+        _require(self.bytes >= 1, f"buffer of {self.tensor}: {self.bytes} bytes, expected at least 1")
+        _require(self.copies >= 1, f"buffer of {self.tensor}: {self.copies} copies, expected at least 1")
+        _require((self.offset_bytes or 0) >= 0, f"buffer of {self.tensor}: offset {self.offset_bytes} is negative")
+
+    @property
+    def total_bytes(self) -> int:
+        """All copies."""
+        return self.bytes * self.copies
+
+    @property
+    def end_bytes(self) -> int:
+        """First address after the last copy."""
+        return (self.offset_bytes or 0) + self.total_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefetch:
+    """The first `bytes` of a tensor are loaded into this kernel's buffer while the earlier kernel `during` computes."""
+
+    tensor: str
+    bytes: int
+    during: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRef:
+    """A node of the graph, by the name of its first output."""
+
+    output: str
+    op: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """Nodes that run as one: intermediate tensors between them never leave the chip.
+
+    Attributes:
+        index: position in the schedule.
+        nodes: in execution order.
+        engine: name of the target's engine that runs it.
+        algorithm: lowering of the matrix part ("im2col", "winograd_2x2", "pack_depthwise", ...); "" if it has none.
+        tilings: one per memory level, outermost level first, and last that of the engine's own unit.
+        buffers: what it holds where; a tensor found where an earlier kernel left it is not listed again.
+        prefetch: what of its operands is loaded during earlier kernels.
+        strip_rows: output rows of the last node per strip, when the nodes run depth-first strip by strip.
+        halo: what happens to rows that two strips share; None without strips.
+    """
+
+    index: int
+    nodes: tuple[NodeRef, ...]
+    engine: str
+    algorithm: str = ""
+    tilings: tuple[Tiling, ...] = ()
+    buffers: tuple[Placement, ...] = ()
+    prefetch: tuple[Prefetch, ...] = ()
+    strip_rows: int | None = None
+    halo: Halo | None = None
+
+    def __post_init__(self) -> None:
+        """Reject what cannot be run, naming this kernel."""
+        _require(self.index >= 0, f"kernel index {self.index} is negative")
+        _require(bool(self.nodes), f"kernel {self.index}: it has no nodes")
+        _require((self.strip_rows is None) == (self.halo is None), f"{self}: strip_rows and halo go together")
+        _require(self.strip_rows is None or self.strip_rows >= 1, f"{self}: strips of {self.strip_rows} rows")
+        for placement in self.buffers:
+            until = self.index if placement.until is None else placement.until
+            _require(until >= self.index, f"{self}: {placement.tensor} is kept until kernel {until}, before it starts")
+        _require_unique([(b.tensor, b.level) for b in self.buffers], f"{self}: two buffers for tensor, level")
+        _require_unique([(p.tensor, p.during) for p in self.prefetch], f"{self}: two prefetches of tensor, kernel")
+        for tensor in sorted({p.tensor for p in self.prefetch}):
+            self._check_prefetch(tensor)
+
+    def _check_prefetch(self, tensor: str) -> None:
+        parts = [p for p in self.prefetch if p.tensor == tensor]
+        room = sum(b.total_bytes for b in self.buffers if b.tensor == tensor)
+        loaded = sum(p.bytes for p in parts)
+        _require(room > 0, f"{self}: {tensor} is prefetched but has no buffer")
+        _require(loaded <= room, f"{self}: {loaded} bytes of {tensor} are prefetched into a buffer of {room}")
+        for part in parts:
+            _require(part.bytes >= 1, f"{self}: prefetch of {part.bytes} bytes of {tensor}")
+            window = f"{self}: {tensor} is prefetched during kernel {part.during}, expected 0..{self.index - 1}"
+            _require(0 <= part.during < self.index, window)
+
+    def __str__(self) -> str:
+        """How messages call it: `kernel 3 (conv1_out)`."""
+        return f"kernel {self.index} ({self.nodes[0].output})"
+
+    @property
+    def resident(self) -> tuple[Placement, ...]:
+        """The tensors that stay where they are after this kernel."""
+        return tuple(b for b in self.buffers if b.until is not None and b.until > self.index)
+
+    def live(self, placement: Placement) -> tuple[int, int]:
+        """First and last kernel during which one of this kernel's buffers is occupied."""
+        first = min((p.during for p in self.prefetch if p.tensor == placement.tensor), default=self.index)
+        return first, self.index if placement.until is None else placement.until
+
+
+def _require_unique(items: Iterable[tuple[str, object]], message: str) -> None:
+    seen: set[tuple[str, object]] = set()
+    for item in items:
+        _require(item not in seen, f"{message} {item[0]}, {item[1]}")
+        seen.add(item)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageAssumption:
+    """How a dtype of the graph was taken to be stored and multiplied when the schedule was priced."""
+
+    storage: str
+    multiply: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """An ordered list of kernels for one graph on one target.
+
+    Attributes:
+        target: name of the target.
+        batch: samples per run that the tiles were chosen for.
+        kernels: in order of execution.
+        dims: symbolic dimension -> value it was priced at.
+        assume: graph dtype -> how it is stored and multiplied; dtypes that are not named run as they are.
+        schema: version of this form.
+    """
+
+    target: str
+    batch: int
+    kernels: tuple[Kernel, ...]
+    dims: Mapping[str, int] = field(default_factory=dict)
+    assume: Mapping[str, StorageAssumption] = field(default_factory=dict)
+    schema: str = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Reject gaps in the order, doubled nodes, buffers that share bytes, and tensors kept past the end."""
+        _require(self.schema == SCHEMA, f"schema is {self.schema!r}, expected {SCHEMA!r}")
+        _require(self.batch >= 1, f"batch is {self.batch}, expected at least 1")
+        for name, value in self.dims.items():
+            _require(value >= 0, f"dimension {name} is {value}, expected at least 0")
+        owner: dict[str, Kernel] = {}
+        for position, kernel in enumerate(self.kernels):
+            _require(kernel.index == position, f"{kernel}: it stands at position {position}")
+            self._check_kernel(kernel, owner)
+        for level in sorted({b.level for k in self.kernels for b in k.buffers}):
+            _check_overlap(self, level)
+
+    def _check_kernel(self, kernel: Kernel, owner: dict[str, Kernel]) -> None:
+        for node in kernel.nodes:
+            if node.output in owner:
+                raise ScheduleError(f"{kernel}: node {node.output} already runs in {owner[node.output]}")
+            owner[node.output] = kernel
+        last = len(self.kernels) - 1
+        for placement in kernel.resident:
+            if (placement.until or 0) > last:
+                raise ScheduleError(f"{kernel}: {placement.tensor} is kept until kernel {placement.until} of {last}")
+
+    def live_by_kernel(self, level: str) -> list[list[tuple[Kernel, Placement]]]:
+        """For every kernel, the buffers occupied at `level` while it runs, with the kernels that own them."""
+        live: list[list[tuple[Kernel, Placement]]] = [[] for _ in self.kernels]
+        for kernel in self.kernels:
+            for placement in kernel.buffers:
+                if placement.level != level:
+                    continue
+                first, last = kernel.live(placement)
+                for index in range(first, last + 1):
+                    live[index].append((kernel, placement))
+        return live
+
+
+def _check_overlap(schedule: Schedule, level: str) -> None:
+    """No two buffers that are live during the same kernel share a byte."""
+    for kernel, live in zip(schedule.kernels, schedule.live_by_kernel(level), strict=True):
+        placed = sorted((p.offset_bytes, p.end_bytes, p.tensor) for _, p in live if p.offset_bytes is not None)
+        for (_, end, tensor), (start, _, other) in pairwise(placed):
+            if end > start:
+                raise ScheduleError(f"{kernel}: {other} at {start} overlaps {tensor}, which ends at {end}, in {level}")

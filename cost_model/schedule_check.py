@@ -1,0 +1,50 @@
+"""Does a schedule fit the machine it names? The rules that need the target's memories and engines."""
+
+from roofwright.cost_model.schedule import Kernel, Placement, Schedule, ScheduleError
+from roofwright.targets import Memory, Target
+
+
+def check_capacity(schedule: Schedule, target: Target) -> None:
+    """Raise `ScheduleError` where the schedule asks for more than the target has.
+
+    Every engine and memory level must exist; a tiling may also be that of the engine's own unit. In an explicit memory every buffer has an address and ends within the
+    capacity; in a cache the buffers that are live together fit.
+    """
+    engines = {engine.name for engine in target.engines}
+    memories = {memory.name: memory for memory in target.memories}
+    for kernel in schedule.kernels:
+        if kernel.engine not in engines:
+            raise ScheduleError(f"{kernel}: target {target.name} has no engine {kernel.engine!r}")
+        for level in [t.level for t in kernel.tilings if t.level != kernel.engine] + [b.level for b in kernel.buffers]:
+            if level not in memories:
+                raise ScheduleError(f"{kernel}: target {target.name} has no memory {level!r}")
+    for level in sorted({b.level for k in schedule.kernels for b in k.buffers}):
+        _check_level(schedule, memories[level])
+
+
+def peak_bytes(schedule: Schedule, level: str) -> list[int]:
+    """Bytes that the buffers live during each kernel take at one level (their sum, not the highest address)."""
+    return [sum(p.total_bytes for _, p in live) for live in schedule.live_by_kernel(level)]
+
+
+def _check_level(schedule: Schedule, memory: Memory) -> None:
+    if memory.managed == "explicit":
+        for kernel in schedule.kernels:
+            for placement in kernel.buffers:
+                if placement.level == memory.name:
+                    _check_address(kernel, placement, memory)
+    for kernel, total in zip(schedule.kernels, peak_bytes(schedule, memory.name), strict=True):
+        if total > memory.capacity_bytes:
+            raise ScheduleError(
+                f"{kernel}: buffers of {total} bytes are live in {memory.name}, which has {memory.capacity_bytes}"
+            )
+
+
+def _check_address(kernel: Kernel, placement: Placement, memory: Memory) -> None:
+    if placement.offset_bytes is None:
+        raise ScheduleError(f"{kernel}: {placement.tensor} has no offset in {memory.name}, which is explicit")
+    if placement.end_bytes > memory.capacity_bytes:
+        raise ScheduleError(
+            f"{kernel}: {placement.tensor} ends at {placement.end_bytes} in {memory.name}, "
+            f"which has {memory.capacity_bytes} bytes"
+        )

@@ -1,0 +1,55 @@
+"""Rewrites of the graph and of the schedule, and the pipeline that runs them."""
+
+from typing import TYPE_CHECKING
+
+from roofwright._lazy import attach
+
+if TYPE_CHECKING:
+    from roofwright.passes.base import Context, Decline, LocalPass, Pass, PassResult, Record, Rewrite
+    from roofwright.passes.emit import read_schedule, strip_schedule, write_schedule
+    from roofwright.passes.pipeline import PASSES, Options, Result, build, optimize, optimize_graph
+    from roofwright.passes.report import PassReport, Report, Side
+
+_HOMES = {
+    "Context": "base",
+    "Decline": "base",
+    "LocalPass": "base",
+    "Pass": "base",
+    "PassResult": "base",
+    "Record": "base",
+    "Rewrite": "base",
+    "PASSES": "pipeline",
+    "Options": "pipeline",
+    "Result": "pipeline",
+    "build": "pipeline",
+    "optimize": "pipeline",
+    "optimize_graph": "pipeline",
+    "Report": "report",
+    "Side": "report",
+    "PassReport": "report",
+    "read_schedule": "emit",
+    "strip_schedule": "emit",
+    "write_schedule": "emit",
+}
+__all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compares the two)
+    "Context",
+    "Decline",
+    "LocalPass",
+    "Pass",
+    "PassResult",
+    "Record",
+    "Rewrite",
+    "PASSES",
+    "Options",
+    "Result",
+    "build",
+    "optimize",
+    "optimize_graph",
+    "Report",
+    "Side",
+    "PassReport",
+    "read_schedule",
+    "strip_schedule",
+    "write_schedule",
+]
+__getattr__ = attach(__name__, _HOMES)

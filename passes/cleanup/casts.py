@@ -1,0 +1,90 @@
+"""Casts that change nothing, and casts of casts."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import onnx_graphsurgeon as gs
+
+from roofwright.graph import Edit, View, name_of
+from roofwright.passes.base import Numerics, Rewrite
+
+_FIRST_NUMBERED = 6  # before, `to` was a name
+_MANTISSA = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}  # bits, the hidden one included
+_EXPONENT = {"float16": 5, "bfloat16": 8, "float32": 8, "float64": 11}
+_INTEGER_BITS = {f"{sign}int{bits}": bits for sign in ("", "u") for bits in (8, 16, 32, 64)}
+
+
+def target_dtype(node: gs.Node, view: View) -> str | None:
+    """The element type that a Cast or CastLike produces, by name; None where not known."""
+    if view.is_op(node, "CastLike"):
+        return view.dtype(view.input(node, 1))
+    to = view.attr(node, "to")
+    return name_of(to) if view.is_op(node, "Cast") and isinstance(to, int) and view.opset >= _FIRST_NUMBERED else None
+
+
+def is_noop_cast(node: gs.Node, view: View) -> bool:
+    """Whether a cast gives its input's own type."""
+    to = target_dtype(node, view)
+    return to is not None and to == view.dtype(view.input(node, 0))
+
+
+def is_lossless(source: str, target: str) -> bool:
+    """Whether every value of `source` survives in `target` (8-bit and narrower floats: never said)."""
+    if source == "bool":
+        return target in _INTEGER_BITS or target in _MANTISSA
+    if source in _INTEGER_BITS:
+        return _holds_integer(source, target)
+    if source in _MANTISSA and target in _MANTISSA:
+        return _MANTISSA[source] <= _MANTISSA[target] and _EXPONENT[source] <= _EXPONENT[target]
+    return False
+
+
+def _holds_integer(source: str, target: str) -> bool:
+    value_bits = _INTEGER_BITS[source] - (not source.startswith("u"))
+    if target in _MANTISSA:
+        return value_bits <= _MANTISSA[target]
+    if target not in _INTEGER_BITS:
+        return False
+    signed_to_unsigned = target.startswith("u") and not source.startswith("u")
+    return not signed_to_unsigned and value_bits <= _INTEGER_BITS[target] - (not target.startswith("u"))
+
+
+def _skippable(first: str, middle: str, last: str) -> bool:
+    """Whether `first -> middle -> last` is `first -> last`.
+
+    The first step must lose nothing. Then a round trip, a lossless direct cast, or a last step of the same kind (float to
+    float, integer to integer) gives the same result with or without the middle; float to integer is left alone, since
+    what happens out of range is not the same for every pair.
+    """
+    if not is_lossless(first, middle):
+        return False
+    floats = all(name in _MANTISSA for name in (first, middle, last))
+    integers = all(name in _INTEGER_BITS for name in (first, middle, last))
+    return last == first or is_lossless(first, last) or floats or integers
+
+
+@dataclass(frozen=True)
+class MergeCasts(Rewrite):
+    """Cast(Cast(x)) --> Cast(x): case 3, the first cast being lossless."""
+
+    name: ClassVar[str] = "merge-casts"
+    anchors: ClassVar[tuple[str, ...]] = ("Cast",)
+    numerics: ClassVar[Numerics] = "exact"
+    node: gs.Node
+    source: gs.Tensor
+
+    @classmethod
+    def match(cls, node: gs.Node, view: View) -> Self | None:
+        """The second cast and what the first one read."""
+        first = view.producer(view.input(node, 0))
+        if first is None or not view.is_op(first, "Cast", "CastLike"):
+            return None
+        source = view.input(first, 0)
+        names = (view.dtype(source), target_dtype(first, view), target_dtype(node, view))
+        if source is None or None in names or not _skippable(*(str(name) for name in names)):
+            return None
+        return cls(node, source)
+
+    def apply(self, edit: Edit) -> None:
+        """The second cast reads the source (and is then a no-op where the types agree)."""
+        edit.set_input(self.node, 0, self.source)

@@ -1,0 +1,90 @@
+"""Nodes and trailing optional outputs that nobody reads."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from roofwright.graph import Edit, Index, View, all_graphs, key, subgraphs
+from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
+
+_OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
+
+
+@dataclass(frozen=True)
+class DeadCode(Pass):
+    """`y = f(x)`, `y` unused --> nothing
+
+    1. A node of which no output is read, in its graph or in a body below it, and none is an output of a graph; then
+       the nodes that only it read.
+    2. A body node: the same inside its own graph. A dead If, Loop or Scan takes its bodies along.
+    3. Trailing outputs that the operator declares optional and nobody reads (the mask of Dropout, the indices of
+       MaxPool) are cut off a living node.
+
+    Declines when the node, or a node in one of its bodies, belongs to a custom domain: it may have an effect that the
+    graph does not show. Unused initializers need no pass: what no node reads is not written.
+
+    Numerics: exact.
+    """
+
+    name: ClassVar[str] = "dead-code"
+    numerics: ClassVar[Numerics] = "exact"
+    summary: ClassVar[str] = "remove nodes whose results nobody reads"
+
+    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        """Sweep every graph once, consumers first; inner graphs first, so that what they captured is freed."""
+        index = Index(graph)
+        records: list[Record] = []
+        for inner in reversed(index.graphs):
+            view = View(inner, index)
+            edit = Edit(view)
+            records += _sweep(view, edit)
+            edit.flush()
+            records += [record for node in inner.nodes for record in _trim(node, view, edit)]
+        return PassResult(tuple(records))
+
+
+def _sweep(view: View, edit: Edit) -> list[Record]:
+    """Cases 1 and 2: a worklist from the last node to the first; a removal revisits the makers of its inputs."""
+    records = []
+    work = list(view.graph.nodes)
+    while work:
+        node = work.pop()
+        if id(node) in edit.removed or not _is_dead(node, view):
+            continue
+        makers = [tensor.inputs[0] for tensor in _reads(node) if tensor.inputs and view.is_local(tensor.inputs[0])]
+        records.append(Record("remove-dead-node", key(node), node.op, applied=True, removed=(node.op,)))
+        edit.remove(node)
+        work += makers
+    return records
+
+
+def _reads(node: gs.Node) -> list[gs.Tensor]:
+    """What a node reads, captures of its bodies included."""
+    inner = [held for body in subgraphs(node) for graph in all_graphs(body) for held in graph.nodes]
+    return [tensor for reader in (node, *inner) for tensor in reader.inputs]
+
+
+def _is_dead(node: gs.Node, view: View) -> bool:
+    if not node.outputs or any(tensor.outputs or view.is_output(tensor) for tensor in node.outputs):
+        return False
+    bodies = [graph for body in subgraphs(node) for graph in all_graphs(body)]
+    return all(view.is_op(held, held.op) for held in (node, *(n for graph in bodies for n in graph.nodes)))
+
+
+def _trim(node: gs.Node, view: View, edit: Edit) -> list[Record]:
+    """Case 3."""
+    keep = len(node.outputs)
+    if keep < 2 or not view.is_op(node, node.op) or not onnx.defs.has(node.op, view.opset):
+        return []
+    formal = onnx.defs.get_schema(node.op, view.opset).outputs
+    while keep > 1 and keep <= len(formal) and formal[keep - 1].option == _OPTIONAL:
+        last = node.outputs[keep - 1]
+        if last.outputs or view.is_output(last):
+            break
+        keep -= 1
+    if keep == len(node.outputs):
+        return []
+    edit.drop_outputs(node, keep)
+    return [Record("trim-unused-output", key(node), node.op, applied=True)]

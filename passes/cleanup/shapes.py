@@ -1,0 +1,170 @@
+"""Chains of shape and layout nodes as one node."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from roofwright.graph import Edit, View
+from roofwright.passes.base import LocalPass, Numerics, Rewrite
+from roofwright.passes.cleanup.constant_inputs import permutation, slice_bounds
+from roofwright.passes.cleanup.views import InverseViews, ReshapeOfView, ViewOfView
+
+_FIRST_SLICE_WITH_INPUTS = 10
+Bounds = tuple[list[int], list[int], list[int], list[int]]
+
+
+@dataclass(frozen=True)
+class TransposeOfTranspose(Rewrite):
+    """Transpose(Transpose(x)) --> Transpose(x), or x: case 4."""
+
+    name: ClassVar[str] = "transpose-of-transpose"
+    anchors: ClassVar[tuple[str, ...]] = ("Transpose",)
+    numerics: ClassVar[Numerics] = "exact"
+    node: gs.Node
+    source: gs.Tensor
+    perm: tuple[int, ...]
+    cancels: bool
+
+    @classmethod
+    def match(cls, node: gs.Node, view: View) -> Self | None:
+        """The outer node, what the inner one read, and the composed permutation."""
+        inner = view.producer(view.input(node, 0))
+        if inner is None or not view.is_op(inner, "Transpose"):
+            return None
+        source, second, first = view.input(inner, 0), permutation(node, view), permutation(inner, view)
+        if source is None or first is None or second is None or len(first) != len(second):
+            return None
+        perm = tuple(first[axis] for axis in second)
+        cancels = perm == tuple(range(len(perm))) and view.can_bypass(node, source)
+        return cls(node, source, perm, cancels)
+
+    def apply(self, edit: Edit) -> None:
+        """The outer node reads the source; the inner one is left to dead-code."""
+        if self.cancels:
+            edit.bypass(self.node, self.source)
+            return
+        edit.set_input(self.node, 0, self.source)
+        edit.set_attrs(self.node, perm=list(self.perm))
+
+
+@dataclass(frozen=True)
+class ConcatOfConcat(Rewrite):
+    """Concat(a, Concat(b, c)) --> Concat(a, b, c) along one axis: case 5."""
+
+    name: ClassVar[str] = "concat-of-concat"
+    anchors: ClassVar[tuple[str, ...]] = ("Concat",)
+    numerics: ClassVar[Numerics] = "exact"
+    node: gs.Node
+    inner: gs.Node
+
+    @classmethod
+    def match(cls, node: gs.Node, view: View) -> Self | None:
+        """The outer node and the first inner one that nothing else reads."""
+        for tensor in node.inputs:
+            inner = view.producer(tensor)
+            if inner is None or not view.is_op(inner, "Concat") or view.sole_consumer(tensor) is not node:
+                continue
+            if _same_axis(node, inner, view):
+                return cls(node, inner)
+        return None
+
+    def apply(self, edit: Edit) -> None:
+        """The inner node's inputs take its place."""
+        spliced: list[gs.Tensor] = []
+        for tensor in list(self.node.inputs):
+            spliced += list(self.inner.inputs) if tensor is self.inner.outputs[0] else [tensor]
+        edit.inherit(self.node, (self.inner, self.node))
+        edit.remove(self.inner)
+        for position, tensor in enumerate(spliced):
+            edit.set_input(self.node, position, tensor)
+
+
+def _same_axis(node: gs.Node, inner: gs.Node, view: View) -> bool:
+    first, second = view.attr(inner, "axis", 1), view.attr(node, "axis", 1)
+    rank = view.rank(node.outputs[0]) or view.rank(inner.outputs[0])
+    if first == second:
+        return True
+    return rank is not None and (first - second) % rank == 0
+
+
+@dataclass(frozen=True)
+class SliceOfSlice(Rewrite):
+    """Slice(Slice(x)) --> Slice(x) with step 1: case 6."""
+
+    name: ClassVar[str] = "slice-of-slice"
+    anchors: ClassVar[tuple[str, ...]] = ("Slice",)
+    numerics: ClassVar[Numerics] = "exact"
+    node: gs.Node
+    inner: gs.Node
+    bounds: Bounds
+
+    @classmethod
+    def match(cls, node: gs.Node, view: View) -> Self | None:
+        """Both nodes and the bounds of the one that does the work of both."""
+        middle = view.input(node, 0)
+        inner = view.producer(middle)
+        if inner is None or not view.is_op(inner, "Slice") or view.opset < _FIRST_SLICE_WITH_INPUTS:
+            return None
+        first, second = slice_bounds(inner, view), slice_bounds(node, view)
+        if first is None or second is None or middle is None or view.sole_consumer(middle) is not node:
+            return None
+        bounds = _composed(first, second, view.static_shape(view.input(inner, 0)))
+        return None if bounds is None else cls(node, inner, bounds)
+
+    def apply(self, edit: Edit) -> None:
+        """The outer node reads the source with the composed bounds."""
+        node, name = self.node, self.node.outputs[0].name
+        edit.inherit(node, (self.inner, node))
+        edit.set_input(node, 0, self.inner.inputs[0])
+        edit.remove(self.inner)
+        for position, (values, what) in enumerate(zip(self.bounds, ("starts", "ends", "axes", "steps"), strict=True)):
+            edit.set_input(node, 1 + position, edit.constant(f"{name}_{what}", np.asarray(values, np.int64)))
+
+
+def _composed(first: Bounds, second: Bounds, shape: tuple[int, ...] | None) -> Bounds | None:
+    """The bounds of `second` after `first`: (a) other axes are listed side by side; (b) a shared axis, both steps 1 and
+    the size known, adds the offsets after clamping both ranges as the operator does."""
+    ranges = {axis: (start, end, step) for start, end, axis, step in zip(*first, strict=True)}
+    for start, end, axis, step in zip(*second, strict=True):
+        if axis not in ranges:
+            ranges[axis] = (start, end, step)
+            continue
+        if shape is None or step != 1 or ranges[axis][2] != 1 or axis >= len(shape):
+            return None
+        low, high, _ = slice(*ranges[axis]).indices(shape[axis])
+        start, end, _ = slice(start, end, 1).indices(max(high - low, 0))
+        ranges[axis] = (low + start, low + max(start, end), 1)
+    listed = [(*bounds, axis) for axis, bounds in ranges.items()]
+    return [r[0] for r in listed], [r[1] for r in listed], [r[3] for r in listed], [r[2] for r in listed]
+
+
+@dataclass(frozen=True)
+class Shapes(LocalPass):
+    """`y = shape2(shape1(x))` --> `y = shape3(x)`
+
+    1. Reshape of Reshape, Flatten, Squeeze or Unsqueeze: the outer target decides alone. A 0 in it copies a dimension of
+       the middle tensor, so it is spelled out first (with -1 where one size is unknown); with `allowzero` it is a size.
+    2. Flatten, Squeeze or Unsqueeze of such a node, read by nothing else: one Reshape to the final shape, of which at
+       most one dimension is unknown and none is 0.
+    3. Squeeze and Unsqueeze over the same axes cancel, whatever the sizes.
+    4. Transpose of Transpose: the permutations compose; an identity goes where the names allow.
+    5. Concat of Concat along the same axis, the inner one read once.
+    6. Slice of Slice: (a) different axes; (b) the same axis with steps of 1 and a known size.
+
+    Declines silently: these are not worth a near miss. Transposes that only move dimensions of size 1 stay.
+
+    Numerics: exact.
+    """
+
+    name: ClassVar[str] = "shapes"
+    summary: ClassVar[str] = "merge chains of Reshape, Transpose, Concat and Slice"
+    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (
+        InverseViews,
+        ReshapeOfView,
+        ViewOfView,
+        TransposeOfTranspose,
+        ConcatOfConcat,
+        SliceOfSlice,
+    )

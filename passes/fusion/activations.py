@@ -1,0 +1,130 @@
+"""Relu and Clip merged into one Clip."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from roofwright.graph import Edit, View, dtype_number, numpy_dtype
+from roofwright.passes.base import Decline, LocalPass, Numerics, Rewrite
+from roofwright.passes.fusion.hard_swish import ToHardSigmoid, ToHardSwish
+from roofwright.passes.fusion.weights import only_reader
+
+_FIRST_CLIP = 6  # before, it carried buffers of an old runtime
+_FIRST_CLIP_WITH_INPUTS, _FIRST_CLIP_OF_ALL = 11, 12
+_SINGLE = ("float16", "float32")
+_ALL = (*_SINGLE, "float64", "int8", "uint8", "int32", "uint32", "int64", "uint64")
+Number = int | float
+Bound = Number | None
+
+
+def _bounds(node: gs.Node, view: View) -> tuple[Bound, Bound]:
+    """The bounds of a Relu or Clip, None where there is none; Decline where one is not a constant."""
+    if view.is_op(node, "Relu"):
+        return 0, None
+    if view.opset < _FIRST_CLIP_WITH_INPUTS:
+        return view.attr(node, "min"), view.attr(node, "max")
+    found: list[Bound] = []
+    for position in (1, 2):
+        given = view.input(node, position)
+        value = view.constant_value(given)
+        if given is not None and (value is None or value.size != 1):
+            raise Decline(f"its bound {given.name!r} is not a constant")
+        found.append(None if value is None else value.reshape(()).item())
+    return found[0], found[1]
+
+
+def _clamp(value: Bound, low: Bound, high: Bound) -> Bound:
+    """`min(max(value, low), high)` as the operator orders it; no value is an infinity of the right sign, kept by the
+    caller."""
+    if value is None:
+        return None
+    value = value if low is None else max(value, low)
+    return value if high is None else min(value, high)
+
+
+def _merged(first: tuple[Bound, Bound], second: tuple[Bound, Bound]) -> tuple[Bound, Bound]:
+    """Bounds of `clip(clip(x, first), second)`: the second clip applied to the bounds of the first.
+
+    A clip never decreases, so the image of [low, high] is [clip(low), clip(high)]; an absent low bound maps to the second
+    low one and an absent high bound to the second high one. Where low > high the operator gives high, and so does this.
+    """
+    low = _clamp(first[0], *second) if first[0] is not None else _clamp(second[0], None, second[1])
+    high = _clamp(first[1], *second) if first[1] is not None else second[1]
+    return low, high
+
+
+def _is_supported(name: str | None, view: View) -> bool:
+    return name in _SINGLE or (name in _ALL and view.opset >= _FIRST_CLIP_OF_ALL)
+
+
+@dataclass(frozen=True)
+class MergeClips(Rewrite):
+    """Clip(Relu(x)), Relu(Clip(x)), Clip(Clip(x)) --> Clip(x): case 1."""
+
+    name: ClassVar[str] = "merge-clips"
+    anchors: ClassVar[tuple[str, ...]] = ("Clip", "Relu")
+    numerics: ClassVar[Numerics] = "exact"
+    node: gs.Node
+    first: gs.Node
+    bounds: tuple[Bound, Bound]
+    dtype: Any
+
+    @classmethod
+    def match(cls, node: gs.Node, view: View) -> Self | None:
+        """The second node, the first, and the bounds of both."""
+        first = view.producer(view.input(node, 0))
+        if first is None or not view.is_op(first, "Clip", "Relu") or view.opset < _FIRST_CLIP:
+            return None
+        if first.op == node.op == "Relu" or view.input(first, 0) is None:
+            return None  # pass identities
+        name = view.dtype(node.outputs[0]) or view.dtype(first.inputs[0])
+        if name is None or not _is_supported(name, view):
+            raise Decline(f"Clip does not take {name or 'an unknown type'} at opset {view.opset}")
+        only_reader(node.inputs[0], node, view)
+        bounds = _merged(_bounds(first, view), _bounds(node, view))
+        if any(isinstance(bound, float) and np.isnan(bound) for bound in bounds):
+            raise Decline("a bound is not a number")
+        return cls(node, first, bounds, numpy_dtype(dtype_number(name)))
+
+    def apply(self, edit: Edit) -> None:
+        """A Clip (a Relu where only 0 is left as a bound) reads what the first node read."""
+        node, out = self.node, self.node.outputs[0]
+        inputs: list[gs.Tensor | None] = [self.first.inputs[0]]
+        attrs: dict[str, Any] = {}
+        name = node.name or out.name
+        if edit.view.opset < _FIRST_CLIP_WITH_INPUTS:
+            attrs = {key: float(v) for key, v in zip(("min", "max"), self.bounds, strict=True) if v is not None}
+        else:
+            for what, bound in zip(("min", "max"), self.bounds, strict=True):
+                value = None if bound is None else np.asarray(bound, self.dtype)
+                inputs.append(None if value is None else edit.constant(f"{out.name}_{what}", value))
+            if self.bounds[1] is None:
+                inputs.pop()
+        edit.remove(node)
+        edit.remove(self.first)
+        edit.node("Clip", inputs, [out], name=name, sources=(self.first, node), attrs=attrs, before=node)
+
+
+@dataclass(frozen=True)
+class FuseActivations(LocalPass):
+    """`y = Clip(Relu(x), a, b)` --> `y = Clip(x, max(a, 0), b)`, and the like
+
+    1. Relu or Clip after Relu or Clip, the first read by the second alone: one Clip. The order counts: the second clip is
+       applied to the bounds of the first, and where min > max the operator gives max. Bounds are attributes before
+       opset 11 and constant inputs from there on, in the type of the data; integers stay integers.
+    2. Clip(x + 3, 0, 6) / 6 is HardSigmoid with alpha = 1/6 (file `hard_swish`).
+    3. x * HardSigmoid(x, 1/6, 1/2) is HardSwish, from opset 14 on; so is x * Clip(x + 3, 0, 6) / 6 in any order.
+
+    Declines when the first result has another reader; a bound is not a constant or not a number; Clip does not take the
+    type at the model's opset (float64 and integers: from 12 on).
+
+    Numerics: case 1 exact, cases 2 and 3 rounding. Swish has no operator of its own: it stays.
+    References: Howard et al., ICCV 2019, arXiv:1905.02244, section 5.2 (h-swish).
+    """
+
+    name: ClassVar[str] = "fuse-activations"
+    numerics: ClassVar[Numerics] = "rounding"
+    summary: ClassVar[str] = "merge Relu and Clip; recognise HardSigmoid and HardSwish"
+    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (MergeClips, ToHardSigmoid, ToHardSwish)

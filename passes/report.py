@@ -1,0 +1,171 @@
+"""The before/after report as data: what was there, what came out, what every pass gained, what was left alone and why.
+
+Every time and byte in it is *modelled* unless its key says `bound`; what was measured (the check's differences) says so.
+The JSON form is versioned, sorted, and free of paths and clocks, so that two runs of the same job give the same bytes.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from roofwright.cost_model import Estimate, NodeWork, Schedule, op_counts
+from roofwright.passes.base import Record
+from roofwright.passes.check import Check
+from roofwright.passes.layers import Layer, layers
+
+SCHEMA = "roofwright.report/1"
+
+
+@dataclass(frozen=True)
+class Side:
+    """The figures of one side, before or after.
+
+    Attributes:
+        nodes: of the graph, bodies included; `ops` says how many of each operator.
+        kernels: what runs as one unit.
+        parameter_bytes: constants read by nodes, as the graph stores them.
+        off_chip_bytes: device memory and link, each transfer once.
+        on_chip_bytes: most bytes in on-chip memory at a time.
+        utilisation: share of the special unit's peak over the device time.
+        causes_s: seconds lost to each of the six causes; with `ideal_s` they sum to `latency_s`.
+        bound_s, bound_bytes: proven lower bounds on device time and off-chip bytes.
+        layers: every kernel with its cost.
+    """
+
+    nodes: int
+    ops: Mapping[str, int]
+    kernels: int
+    macs: float
+    parameter_bytes: float
+    off_chip_bytes: float
+    on_chip_bytes: float
+    utilisation: float
+    latency_s: float
+    device_s: float
+    period_s: float
+    ideal_s: float
+    causes_s: Mapping[str, float]
+    clock_ratio: float
+    bound_s: float
+    bound_bytes: float
+    not_modelled: tuple[tuple[str, str, str], ...]
+    layers: tuple[Layer, ...]
+
+    @classmethod
+    def of(cls, estimate: Estimate, works: Iterable[NodeWork], parameter_bytes: float) -> "Side":
+        """Summarise an estimate and the works it was made from."""
+        ops = op_counts(works)
+        return cls(
+            nodes=sum(ops.values()),
+            ops=ops,
+            kernels=len(estimate.kernels),
+            macs=estimate.macs,
+            parameter_bytes=parameter_bytes,
+            off_chip_bytes=estimate.off_chip_bytes,
+            on_chip_bytes=estimate.on_chip_bytes,
+            utilisation=estimate.utilisation,
+            latency_s=estimate.latency_s,
+            device_s=estimate.device_s,
+            period_s=estimate.period_s,
+            ideal_s=estimate.evaluations.totals()[0],
+            causes_s=estimate.evaluations.causes(),
+            clock_ratio=estimate.clock_ratio,
+            bound_s=estimate.bound.total_s,
+            bound_bytes=estimate.bound.off_chip_bytes + estimate.link_bytes,
+            not_modelled=estimate.not_modelled,
+            layers=layers(estimate),
+        )
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """What one pass of the pipeline did, and what it gained by the cumulative re-estimate after it."""
+
+    name: str
+    numerics: str
+    applied: int
+    gain_s: float
+    rolled_back: str = ""
+    records: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything `optimize` found out.
+
+    Attributes:
+        target, target_title: the machine.
+        batch: samples per request, before and after.
+        passes: in the order they ran.
+        assumptions: what the figures take for granted.
+        check: original against optimized.
+        seconds: our own run time per stage; not part of the JSON form.
+    """
+
+    target: str
+    target_title: str
+    batch: tuple[int, int]
+    before: Side
+    after: Side
+    passes: tuple[PassReport, ...]
+    assumptions: tuple[str, ...]
+    check: Check
+    schedule: Schedule | None = None
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def near_misses(self) -> tuple[tuple[str, Record], ...]:
+        """(pass, record) of every pattern that was there but was not touched, each once."""
+        found = {(p.name, r.rewrite, r.anchor, r.reason): r for p in self.passes for r in p.records if not r.applied}
+        return tuple((name, record) for (name, *_), record in found.items())
+
+    @property
+    def changed(self) -> bool:
+        """Whether any pass changed the graph."""
+        return any(record.added or record.removed for p in self.passes for record in p.records if record.applied)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with stable keys; figures are modelled except under `bound` keys and `check`."""
+        return {
+            "schema": SCHEMA,
+            "figures": "modelled; bound_* are proven lower bounds; check is measured on onnxruntime",
+            "target": {"name": self.target, "title": self.target_title},
+            "batch": {"before": self.batch[0], "after": self.batch[1]},
+            "before": asdict(self.before),
+            "after": asdict(self.after),
+            "passes": [_pass(p) for p in self.passes],
+            "near_misses": [{"pass": name, **_record(record)} for name, record in self.near_misses],
+            "assumptions": list(self.assumptions),
+            "check": asdict(self.check),
+            "notes": list(self.notes),
+        }
+
+    def to_json(self) -> str:
+        """The JSON form, sorted and indented; infinities and NaN are written as null."""
+        return json.dumps(_finite(self.to_dict()), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _pass(report: PassReport) -> dict[str, Any]:
+    applied = [_record(record) for record in report.records if record.applied]
+    return {
+        "name": report.name,
+        "numerics": report.numerics,
+        "applied": report.applied,
+        "gain_s": report.gain_s,
+        "rolled_back": report.rolled_back,
+        "rewrites": applied,
+    }
+
+
+def _record(record: Record) -> dict[str, Any]:
+    return {key: value for key, value in asdict(record).items() if key != "applied" and value not in ("", ())}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not -float("inf") < value < float("inf") else value

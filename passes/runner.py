@@ -1,0 +1,117 @@
+"""Runs passes: applies, sorts, verifies, prices and records each; a pass that fails is taken out and blamed by name."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import onnx_graphsurgeon as gs
+
+from roofwright.cost_model import Estimate, GraphModel, Schedule, estimate
+from roofwright.graph import Interface, RoofwrightError, sort_nodes, verify
+from roofwright.passes.base import Context, Pass, PassResult
+from roofwright.passes.report import PassReport
+from roofwright.targets import Target
+
+MAX_ROUNDS = 4  # of the graph passes; two are enough unless a fold uncovers another
+log = logging.getLogger("roofwright")
+
+
+class PassFailed(Exception):
+    """A pass raised, or left a graph that breaks the invariant. `name` is to blame, `reason` says how."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        """Blame pass `name` for `reason`."""
+        super().__init__(f"pass {name}: {reason}")
+        self.name, self.reason = name, reason
+
+
+@dataclass
+class Runner:
+    """One run of a pipeline over one graph.
+
+    Attributes:
+        graph: what the passes work on.
+        ctx: what they may know; its schedule grows.
+        target: the machine everything is priced on.
+        latest: the estimate of the graph and schedule as they are now.
+        expected: the interface that every pass must leave alone.
+        seconds: own run time per pass.
+    """
+
+    graph: gs.Graph
+    ctx: Context
+    target: Target
+    latest: Estimate
+    expected: Interface
+    reports: dict[str, PassReport] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def rewrite(self, passes: Sequence[Pass]) -> None:
+        """Run graph passes over and over until none of them changes anything."""
+        for _ in range(MAX_ROUNDS):
+            if not [pass_.name for pass_ in passes if self._rewrite_once(pass_)]:
+                return
+
+    def _rewrite_once(self, pass_: Pass) -> bool:
+        result = self._timed(pass_)
+        if result.changed:
+            self._sound(pass_.name)
+            self._reprice(pass_, result)
+        else:
+            self._note(pass_, result, 0.0)
+        return result.changed
+
+    def schedule(self, passes: Sequence[Pass]) -> None:
+        """Run scheduling passes; a schedule that the model prices worse than the best so far is not taken."""
+        self.ctx = replace(self.ctx, model=GraphModel.of(self.graph, self.ctx.dims))
+        for pass_ in passes:
+            result = self._timed(pass_)
+            if result.schedule is None:
+                self._note(pass_, result, 0.0)
+                continue
+            after = self._estimate(result.schedule)
+            gain = self.latest.latency_s - after.latency_s
+            if gain < 0 and self.ctx.schedule is not None:
+                self._note(pass_, PassResult(), 0.0)
+                continue
+            self.ctx, self.latest = self.ctx.with_schedule(result.schedule), after
+            self._note(pass_, result, gain)
+
+    def _estimate(self, schedule: Schedule | None) -> Estimate:
+        model = self.ctx.model or GraphModel.of(self.graph, self.ctx.dims)
+        return estimate(model, self.target, schedule, resident_weights=self.ctx.resident_weights)
+
+    def _timed(self, pass_: Pass) -> PassResult:
+        start = time.perf_counter()
+        try:
+            return pass_.run(self.graph, self.ctx)
+        except RoofwrightError:
+            raise
+        except Exception as error:  # whatever a pass raises, it is to blame and the run goes on without it
+            log.debug("pass %s failed", pass_.name, exc_info=True)
+            raise PassFailed(pass_.name, f"{type(error).__name__}: {error}") from error
+        finally:
+            self.seconds[pass_.name] = self.seconds.get(pass_.name, 0.0) + time.perf_counter() - start
+
+    def _sound(self, name: str) -> None:
+        try:
+            sort_nodes(self.graph)
+            verify(self.graph, self.expected)
+        except Exception as error:
+            raise PassFailed(name, str(error)) from error
+
+    def _reprice(self, pass_: Pass, result: PassResult) -> None:
+        after = self._estimate(None)
+        self._note(pass_, result, self.latest.latency_s - after.latency_s)
+        self.latest = after
+
+    def _note(self, pass_: Pass, result: PassResult, gain_s: float) -> None:
+        old = self.reports.get(pass_.name, PassReport(pass_.name, pass_.numerics, 0, 0.0))
+        applied = sum(1 for record in result.records if record.applied)
+        self.reports[pass_.name] = replace(
+            old,
+            applied=old.applied + applied,
+            gain_s=old.gain_s + gain_s,
+            records=(*old.records, *result.records),
+        )

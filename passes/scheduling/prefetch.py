@@ -1,0 +1,89 @@
+"""The fourth scheduling pass: weights travel while earlier kernels compute."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+
+from roofwright.cost_model import Costing, GraphModel, Prefetch, Prefetched, Schedule, ScheduleError, check_capacity
+from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
+from roofwright.passes.scheduling.buffers import Resident, with_buffers
+
+
+@dataclass(frozen=True)
+class PrefetchWeights(Pass):
+    """load W(k+1) after kernel k --> load W(k+1) while kernel k computes.
+
+    1. The event timeline plans the loads: the port's idle time during a kernel takes weights of the kernels after it,
+       nearest first, as far as on-chip bytes are free.
+    2. The plan is kept where every buffer it needs has an address for as long as it is occupied; parts that have none are
+       given up.
+
+    Declines when the on-chip memory is a cache: hardware prefetchers are part of its bandwidth already.
+    Numerics: exact (the graph is not touched).
+
+    References:
+        MAPPING section 6; Jouppi et al., ISCA 2017, arXiv:1704.04760 (weights pre-fetched into a FIFO).
+    """
+
+    window: int = 4
+
+    name: ClassVar[str] = "prefetch"
+    numerics: ClassVar[Numerics] = "exact"
+    summary: ClassVar[str] = "load the next kernels' weights while earlier kernels compute"
+
+    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        """Return the schedule with prefetches, as many as find room."""
+        level = ctx.target.on_chip if ctx.target else None
+        if ctx.target is None or ctx.schedule is None or level is None or level.managed == "cache":
+            return PassResult()
+        costing = Costing.of(ctx.model or GraphModel.of(graph, ctx.dims), ctx.target, ctx.schedule)
+        plan = list(costing.timeline(window=self.window).prefetched)
+        while plan:
+            schedule = _with_plan(ctx.schedule, costing, plan)
+            if schedule is not None:
+                return PassResult(tuple(_records(schedule)), schedule)
+            plan = plan[: len(plan) // 2]
+        return PassResult((), ctx.schedule)
+
+
+def _with_plan(schedule: Schedule, costing: Costing, plan: Sequence[Prefetched]) -> Schedule | None:
+    """The schedule with the plan's loads at addresses; None where some buffer finds no place."""
+    ahead: dict[int, list[Prefetch]] = {}
+    for item in plan:
+        ahead.setdefault(item.kernel, []).extend(_parts(costing, item, ahead.get(item.kernel, ())))
+    residents = [
+        Resident(b.tensor, b.bytes, kernel.index, b.until)
+        for kernel in schedule.kernels
+        for b in kernel.resident
+        if b.until is not None
+    ]
+    try:
+        made, homeless = with_buffers(schedule, costing, residents, ahead)
+        check_capacity(made, costing.target)
+    except ScheduleError:
+        return None
+    return None if homeless else made
+
+
+def _parts(costing: Costing, item: Prefetched, before: Sequence[Prefetch]) -> list[Prefetch]:
+    """A planned load as whole bytes of the kernel's weights, one tensor after the other, after what came `before`."""
+    left, parts = int(item.bytes), []
+    for operand in costing.kernels[item.kernel].reads:
+        if not operand.constant or left <= 0:
+            continue
+        done = sum(part.bytes for part in before if part.tensor == operand.name)
+        size = min(left, int(costing.bytes_of(operand)) - done)
+        if size > 0:
+            parts.append(Prefetch(tensor=operand.name, bytes=size, during=item.during))
+            left -= size
+    return parts
+
+
+def _records(schedule: Schedule) -> list[Record]:
+    return [
+        Record("prefetch", kernel.nodes[0].output, kernel.nodes[0].op, True)
+        for kernel in schedule.kernels
+        if kernel.prefetch
+    ]

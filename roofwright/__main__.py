@@ -1,0 +1,5 @@
+"""`python -m roofwright` is `roofwright`."""
+
+from roofwright.tools.cli import main
+
+main()

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+
+from roofwright.passes.cleanup import Identities
+from tests.passes.harness import PLACES, Case, check, random, run_pass
+
+X = "(float[2,3,4] x) => (float[2,3,4] y)"
+
+
+def bypassed(name: str, node: str, **options: object) -> Case:
+    """Only the neighbours of the node are left."""
+    text = f"{X} {{ a = Neg(x)  b = {node}  y = Sin(b) }}"
+    return Case(name, text, "Neg Sin", **options)  # type: ignore[arg-type] # the fields of Case, forwarded
+
+
+def kept(name: str, node: str, **options: object) -> Case:
+    return Case(name, f"{X} {{ a = Neg(x)  b = {node}  y = Sin(b) }}", None, **options)  # type: ignore[arg-type] # ditto
+
+
+def i64(*values: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.asarray(values, np.int64)
+
+
+ONE, ZERO = np.float32(1), np.float32(0)
+CASES = [
+    bypassed("identity", "Identity(a)"),
+    bypassed("dropout at inference", "Dropout(a)"),
+    bypassed("dropout, mode false", "Dropout(a, r, t)", arrays={"r": np.float32(0.5), "t": np.bool_(False)}),
+    bypassed("dropout, opset 7", "Dropout(a)", opset=8),
+    kept("dropout in training", "Dropout(a, r, t)", arrays={"r": ZERO, "t": np.bool_(True)}, declines="training mode"),
+    bypassed("cast to its own type", "Cast<to = 1>(a)"),
+    bypassed("transpose, identity", "Transpose<perm = [0, 1, 2]>(a)"),
+    bypassed("reshape, static shape", "Reshape(a, s)", arrays={"s": i64(2, -1, 4)}),
+    bypassed("reshape, 0 copies", "Reshape(a, s)", arrays={"s": i64(0, 0, 4)}),
+    bypassed("expand to 1", "Expand(a, s)", arrays={"s": i64(1, 1)}),
+    bypassed("expand to its own shape", "Expand(a, s)", arrays={"s": i64(3, 4)}),
+    bypassed("pad by nothing", "Pad(a, p)", arrays={"p": i64(0, 0, 0, 0, 0, 0)}),
+    bypassed("pad by nothing, opset 9", "Pad<pads = [0, 0, 0, 0, 0, 0]>(a)", opset=9),
+    kept("pad that adds and takes", "Pad(a, p)", arrays={"p": i64(1, 0, 0, -1, 0, 0)}),
+    bypassed("tile by ones", "Tile(a, r)", arrays={"r": i64(1, 1, 1)}),
+    bypassed("slice of everything", "Slice(a, s, e)", arrays={"s": i64(0, 0), "e": i64(2, 9)}),
+    bypassed("slice to INT_MAX", "Slice(a, s, e, x1)", arrays={"s": i64(0), "e": i64(2**31 - 1), "x1": i64(-1)}),
+    kept("slice backwards", "Slice(a, s, e, x1, t)", arrays={"s": i64(3), "e": i64(-9), "x1": i64(2), "t": i64(-1)}),
+    bypassed("concat of one", "Concat<axis = 1>(a)"),
+    bypassed("sum of one", "Sum(a)"),
+    bypassed("max of one", "Max(a)"),
+    bypassed("min of one", "Min(a)"),
+    bypassed("mean of one", "Mean(a)"),
+    bypassed("split into one", "Split<axis = 1>(a)", opset=13),
+    bypassed("times one", "Mul(a, c)", arrays={"c": ONE}),
+    bypassed("one times", "Mul(c, a)", arrays={"c": np.ones((3, 1), np.float32)}),
+    bypassed("divided by one", "Div(a, c)", arrays={"c": ONE}),
+    kept("one divided by", "Div(c, a)", arrays={"c": ONE}),
+    bypassed("to the first power", "Pow(a, c)", arrays={"c": ONE}),
+    kept("one to the power", "Pow(c, a)", arrays={"c": ONE}),
+    bypassed("minus zero", "Sub(a, c)", arrays={"c": ZERO}),
+    kept("zero minus", "Sub(c, a)", arrays={"c": ZERO}),
+    bypassed("plus negative zero", "Add(a, c)", arrays={"c": np.float32(-0.0)}),
+    bypassed("plus zero", "Add(a, c)", arrays={"c": ZERO}, exact=False),
+    kept("plus zero, exact only", "Add(a, c)", arrays={"c": ZERO}, context={"numerics": "exact"}, declines="numerics"),
+    kept("not all ones", "Mul(a, c)", arrays={"c": np.float32([1, 1, 1, 2])}),
+]
+MORE = [
+    Case("relu twice", f"{X} {{ a = Relu(x) b = Relu(a) y = Sin(b) }}", "Relu Sin"),
+    Case("abs twice", f"{X} {{ a = Abs(x) b = Abs(a) y = Sin(b) }}", "Abs Sin"),
+    Case("floor after ceil", f"{X} {{ a = Ceil(x) b = Floor(a) y = Sin(b) }}", "Ceil Sin"),
+    Case("negative of a negative", f"{X} {{ a = Relu(x) b = Neg(a) c = Neg(b) y = Sin(c) }}", "Relu Sin"),
+    Case(
+        "not of not",
+        "(bool[3] x) => (bool[3] y) { a = Not(x) b = Not(a) y = And(b, b) }",
+        "And",
+    ),
+    Case("the mask is used", f"(float[4] x) => (float[4] y, bool[4] m) {{ a = Neg(x) y, m = Dropout(a) }}",
+         declines="its mask"),
+    Case("input to output: the Identity keeps both names", f"{X} {{ y = Identity(x) }}"),
+    Case("the output takes its producer", f"{X} {{ a = Neg(x) y = Identity(a) }}", "Neg"),
+    Case(
+        "two outputs of one value",
+        "(float[3] x) => (float[3] y, float[3] z) { y = Neg(x) z = Identity(y) }",
+    ),
+    Case(
+        "one would broadcast up",
+        "(float[3] x) => (float[2,3] y) { a = Neg(x) b = Mul(a, c) y = Sin(b) }",
+        arrays={"c": np.ones((2, 1), np.float32)},
+    ),
+    Case(
+        "a scalar of higher rank adds a dimension",
+        "(float[3] x) => (float[1,3] y) { a = Neg(x) b = Mul(a, c) y = Sin(b) }",
+        arrays={"c": np.ones((1, 1), np.float32)},
+    ),
+    Case("lossless round trip of casts",
+         "(float16[3] x) => (float16[3] y) { a = Neg(x) b = Cast<to = 1>(a) c = Cast<to = 10>(b) y = Neg(c) }", "Neg Neg"),
+    Case("widening casts merge",
+         "(float16[3] x) => (double[3] y) { a = Neg(x) b = Cast<to = 1>(a) c = Cast<to = 11>(b) y = Neg(c) }",
+         "Cast Neg Neg"),
+    Case("lossy round trip of casts stays",
+         "(float[3] x) => (float[3] y) { a = Neg(x) b = Cast<to = 6>(a) c = Cast<to = 1>(b) y = Neg(c) }"),
+    Case("an integer that floats cannot hold",
+         "(int64[3] x) => (int64[3] y) { a = Neg(x) b = Cast<to = 1>(a) c = Cast<to = 7>(b) y = Neg(c) }"),
+    Case(
+        "symbolic dimensions: -1 for one of them",
+        '(float["n",3] x) => (float["n",3] y) { a = Neg(x) b = Reshape(a, s) y = Sin(b) }',
+        "Neg Sin",
+        arrays={"s": i64(-1, 3)},
+    ),
+    Case(
+        "symbolic dimensions: a fixed number is not one of them",
+        '(float["n",3] x) => (float[2,3] y) { a = Neg(x) b = Reshape(a, s) y = Sin(b) }',
+        arrays={"s": i64(2, 3)},
+    ),
+    Case(
+        "allowzero makes 0 a size",
+        "(float[0,3] x) => (float[0,3] y) { a = Neg(x) b = Reshape<allowzero = 1>(a, s) y = Sin(b) }",
+        "Neg Sin",
+        arrays={"s": i64(0, 3)},
+    ),
+    Case("or false", "(bool[3] x) => (bool[3] y) { a = And(x, x) b = Or(a, c) y = Not(b) }", "And Not",
+         arrays={"c": np.bool_(False)}),
+    Case("integers plus zero are exact", "(int32[3] x) => (int32[3] y) { a = Neg(x) b = Add(a, c) y = Abs(b) }", "Abs Neg",
+         arrays={"c": np.int32(0)}, context={"numerics": "exact"}),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("case", CASES + MORE, ids=str)
+def test_case(case: Case, place: str) -> None:
+    check(Identities(), case, place)
+
+
+def test_a_default_that_a_caller_may_override_is_no_constant() -> None:
+    text = "(float[3] x, float c) => (float[3] y) { a = Neg(x)  b = Mul(a, c)  y = Sin(b) }"
+    case = Case("overridable", text, arrays={"c": ONE})
+    _, _, result = run_pass(Identities(), case.model())
+    assert not result.changed
+
+
+def test_the_survivor_remembers_what_it_stands_for() -> None:
+    case = Case("names", "(float[3] x) => (float[3] y) { a = Neg(x)  y = Identity(a) }")
+    model = case.model()
+    model.graph.node[0].name, model.graph.node[1].name = "first", "second"
+    _, after, _ = run_pass(Identities(), model)
+    assert [(p.key, p.value) for p in after.graph.node[0].metadata_props] == [("roofwright.source", "first + second")]
+
+
+def test_values_are_not_read_for_large_constants() -> None:
+    case = Case("large", "(float[70000] x) => (float[70000] y) { y = Mul(x, c) }", arrays={"c": random(70000)})
+    assert not run_pass(Identities(), case.model())[2].changed
