@@ -6,6 +6,8 @@ from roofwright._lazy import attach
 
 if TYPE_CHECKING:
     from roofwright.cost_model.costing import Costing, Estimate, estimate
+    from roofwright.cost_model.fallback import Fallback, fallbacks
+    from roofwright.cost_model.footprint import live_bytes, memory_bytes
     from roofwright.cost_model.graph_work import NodeWork
     from roofwright.cost_model.kernels import KernelWork
     from roofwright.cost_model.losses import CAUSES, Evaluations
@@ -57,6 +59,8 @@ _HOMES = {
     "CAUSES": "losses",
     "Evaluations": "losses",
     "Costing": "costing",
+    "Fallback": "fallback",
+    "fallbacks": "fallback",
     "Estimate": "costing",
     "estimate": "costing",
     "Roof": "roof",
@@ -64,6 +68,8 @@ _HOMES = {
     "op_counts": "totals",
     "parameters": "totals",
     "parameter_bytes": "totals",
+    "live_bytes": "footprint",
+    "memory_bytes": "footprint",
 }
 __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compares the two)
     "LoopNest",
@@ -93,6 +99,8 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "CAUSES",
     "Evaluations",
     "Costing",
+    "Fallback",
+    "fallbacks",
     "Estimate",
     "estimate",
     "Roof",
@@ -100,5 +108,7 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "op_counts",
     "parameters",
     "parameter_bytes",
+    "live_bytes",
+    "memory_bytes",
 ]
 __getattr__ = attach(__name__, _HOMES)

@@ -52,12 +52,13 @@ def touched(out: Any, kernel: Any, stride: Any, dilation: Any, size: Any) -> Int
     count = classes * out + (kernel - classes) * np.minimum(hole, out)
     span = (out - 1) * step + (kernel - 1) * hole + 1
     padding = np.maximum((span - 1) * common + 1 - size, 0)
-    inside = np.minimum(count, ceil_div(size, common))
+    held = np.where(padding > 0, np.maximum(size // common, 1), ceil_div(size, common))  # of one residue class
+    inside = np.minimum(count, held)
     return np.asarray(np.where(count < span, np.maximum(count - padding, np.minimum(inside, 1)), inside), np.int64)
 
 
 def real_taps(out: Any, kernel: Any, stride: Any, dilation: Any, size: Any) -> Floats:
-    """Share of (output, tap) pairs along one axis that fall on the input rather than on padding, half of it in front."""
+    """Share of (output, tap) pairs along one axis that fall on the input and not on padding (half of it in front)."""
     out, kernel, stride, dilation, size = np.broadcast_arrays(
         *(np.asarray(a, np.int64) for a in (out, kernel, stride, dilation, size))
     )
@@ -97,14 +98,15 @@ def traffic_bound(nests: Nests, in_bytes: Any, weight_bytes: Any, out_bytes: Any
 
         2 G sqrt(p_I p_W p_O) / sqrt(n S) - 2 S
 
-    for G MACs (none on padding, which costs no load), S bytes of fast memory, p bytes per element and n = `taps_per_input` (1 for a GEMM). Proof: cut the run
-    into segments in which 2 S bytes are loaded or created (an output's first partial sum). A segment can use 3 S bytes
-    of distinct elements: I, W and O of them, with p_I I + p_W W + p_O O <= 3 S. For a fixed tap its MACs are at most
-    sqrt(I_t W_t O) by Loomis and Whitney, and at most sqrt(n I W O) over all taps by Cauchy and Schwarz, since a pixel
-    is in at most n of the I_t. Under the byte constraint that is at most S^1.5 sqrt(n / (p_I p_W p_O)), so there are at
-    least G / that - 1 whole segments. Each creation is paid back by a store (at the end, or at the eviction before the
-    same output is created again), so loads + stores >= loads + creations. p_O is the smallest size of an output element
-    anywhere. Repeats and steps only tighten it (the product of sums is at least the sum of products).
+    for G MACs (without those on padding, which cost no load), S bytes of fast memory, p bytes per element and
+    n = `taps_per_input` (1 for a GEMM). Proof: cut the run into segments in which 2 S bytes are loaded or created (an
+    output's first partial sum). A segment can use 3 S bytes of distinct elements: I, W and O of them, with
+    p_I I + p_W W + p_O O <= 3 S. For a fixed tap its MACs are at most sqrt(I_t W_t O) by Loomis and Whitney, at most
+    sqrt(n I W O) over all taps by Cauchy and Schwarz, since a pixel is in at most n of the I_t. Under the byte
+    constraint that is at most S^1.5 sqrt(n / (p_I p_W p_O)), so there are at least G / that - 1 whole segments. Each
+    creation is paid back by a store (at the end, or at the eviction before the same output is created again), so
+    loads + stores >= loads + creations. p_O is the smallest size of an output element anywhere. Repeats and steps only
+    tighten it (the product of sums is at least the sum of products).
 
     References:
         Irony, Toledo, Tiskin, JPDC 64, 2004, doi:10.1016/j.jpdc.2004.03.021; Smith et al., arXiv:1702.02017;

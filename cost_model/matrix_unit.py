@@ -25,13 +25,15 @@ def unit_time(nests: Nests, engine: Engine, target: Target, dtype: str) -> UnitT
     if dtype not in engine.macs_per_clock:
         return impossible(len(nests))
     model = cast(_Model, import_module(f"roofwright.cost_model.{engine.kind}").time)
-    priced = model(nests, engine, target, dtype)
     allowed = runs(nests, engine)
     if allowed.all():
-        return priced
-    ideal, padded, busy = (np.where(allowed, t, np.inf) for t in (priced.ideal_s, priced.padded_s, priced.busy_s))
-    names = np.where(allowed, priced.algorithm, "unsupported")
-    return UnitTime(ideal, padded, busy, priced.inner_s, priced.off_chip_factor, names, priced.tile, priced.split_k)
+        return model(nests, engine, target, dtype)
+    whole, at = impossible(len(nests)), np.flatnonzero(allowed)
+    if len(at):
+        part = model(nests.take(at), engine, target, dtype)
+        for name in UnitTime.__dataclass_fields__:
+            getattr(whole, name)[at] = getattr(part, name)
+    return whole
 
 
 def runs(nests: Nests, engine: Engine) -> Bools:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import onnx_graphsurgeon as gs
 
 from roofwright.cost_model.assume import assumptions, storage_of
 from roofwright.cost_model.graph_work import NodeWork, graph_work
-from roofwright.graph import TensorInfo, assumed_dims, infer
+from roofwright.graph import TensorInfo, assumed_dims, dtype_name, infer
 from roofwright.targets import Target
 
 
@@ -31,7 +32,7 @@ class GraphModel:
     @classmethod
     def of(cls, graph: gs.Graph, dims: Mapping[str, int] | None = None) -> "GraphModel":
         """Infer shapes at `dims` (documented defaults where unbound) and count the work."""
-        infos = infer(graph, dims or {})
+        infos = _noted(graph) or infer(graph, dims or {})
         first = infos.get(graph.inputs[0].name) if graph.inputs else None
         batch = first.shape[0] if first and first.shape and isinstance(first.shape[0], int) else 1
         return cls(
@@ -61,6 +62,21 @@ class GraphModel:
             for side in (self.inputs, self.outputs)
         )
         return inputs, outputs
+
+
+def _noted(graph: gs.Graph) -> dict[str, TensorInfo] | None:
+    """What the tensors themselves say, where they say everything: reading annotates them and passes keep that true."""
+    infos: dict[str, TensorInfo] = {}
+    tensors = (t for node in graph.nodes for t in (*node.inputs, *node.outputs) if t.name)
+    for tensor in chain(graph.inputs, graph.outputs, tensors):
+        if tensor.name in infos:
+            continue
+        info = TensorInfo(dtype_name(tensor), None if tensor.shape is None else tuple(tensor.shape))
+        if info.dtype is None or not info.is_static:
+            return None
+        infos[tensor.name] = info
+    has_bodies = any(isinstance(value, gs.Graph) for node in graph.nodes for value in node.attrs.values())
+    return None if has_bodies or not infos else infos
 
 
 def _interface(tensors: list[gs.Tensor], infos: Mapping[str, TensorInfo]) -> dict[str, tuple[int, str]]:

@@ -11,8 +11,9 @@ import numpy as np
 
 from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.bounds import GraphBound, KernelBound, engine_floor_s, graph_bound, kernel_bound
+from roofwright.cost_model.engines import has_lanes, lane_seconds
 from roofwright.cost_model.kernels import KernelWork
-from roofwright.cost_model.pricing import Prices, has_lanes, lane_seconds
+from roofwright.cost_model.pricing import Prices
 from roofwright.cost_model.traffic import operand_bytes
 from roofwright.cost_model.units import Floats, Ints
 from roofwright.targets import Target

@@ -20,7 +20,7 @@ Linear Algebra in CUDA C++", 2017 (tiles, slabs, split-K); Jia et al., arXiv:180
 Osama et al., "Stream-K", arXiv:2301.03598, section 3 (wave quantisation and splitting).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ from roofwright.cost_model.simt_machine import Machine, Tile
 from roofwright.cost_model.units import Floats, Ints
 
 _SUM_BYTES = 4  # a partial sum is a float32
+_COSTS = 6  # float fields of Kernels
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class Products:
     left_bytes: Floats
     right_bytes: Floats
     out_bytes: Floats
+
+    def take(self, at: slice | Ints) -> "Products":
+        """The products at a slice or at indices."""
+        return Products(*(getattr(self, f)[at] for f in Products.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
@@ -79,12 +84,18 @@ def best_kernels(
         split_depth: least reduction length of one split; 0: none.
         issue: share of the peak issue rate, where it is not that of a GEMM.
     """
-    best: Kernels | None = None
-    for tile in tiles:
-        for kernels in _of_tile(work, gpu, tile, split_depth, gpu.issue if issue is None else issue):
-            best = kernels if best is None else fastest(best, kernels)
-    assert best is not None, "a library has at least one tile"
-    return best
+    count, rate = len(work.m), gpu.issue if issue is None else issue
+    best = np.full((_COSTS, count), np.inf)
+    chosen, splits = np.zeros(count, np.int64), np.ones(count, np.int64)
+    for number, tile in enumerate(tiles):
+        grid = _grid(work, tile)
+        least_s = _least_s(work, gpu, tile, grid, rate)
+        for at, split in _splits(work, gpu, tile, grid, split_depth, least_s, best[-1]):
+            costs = _priced(work.take(at), gpu, tile, grid[:, at], split, rate)
+            won = costs[-1] < best[-1, at]
+            best[:, at[won]] = costs[:, won]
+            chosen[at[won]], splits[at[won]] = number, split[won]
+    return Kernels(*best, np.array(tiles, np.int64)[chosen], splits)
 
 
 def fastest(first: Kernels, second: Kernels) -> Kernels:
@@ -96,56 +107,66 @@ def fastest(first: Kernels, second: Kernels) -> Kernels:
     return Kernels(*(np.where(take[:, None] if a.ndim == 2 else take, b, a) for a, b in fields))
 
 
-def _of_tile(work: Products, gpu: Machine, tile: Tile, split_depth: float, issue: float) -> list[Kernels]:
-    """Kernels of one tile: without splits, and where any product leaves multiprocessors idle, split to fill them."""
-    tall = work.m >= work.n
-    rows = np.ceil(work.m / np.where(tall, tile[0], tile[1]))
-    cols = np.ceil(work.n / np.where(tall, tile[1], tile[0]))
-    blocks = rows * cols * work.copies
-    whole = np.ones_like(blocks)
-    kernels = [_priced(work, gpu, tile, rows, cols, whole, issue)]
-    deepest = np.floor(work.k / split_depth) if split_depth else whole
-    for blocks_each in sorted({1, 2, 3, 4, gpu.resident(tile)}):
-        split = np.minimum(np.floor(blocks_each * gpu.count / blocks), deepest)
-        if (split > 1).any():
-            kernels.append(_priced(work, gpu, tile, rows, cols, np.maximum(split, 1), issue))
-    return kernels
+def _grid(work: Products, tile: Tile) -> Floats:
+    """(tile rows, tile columns, length of a tile along M) of every product, shape (3, n)."""
+    along_m = np.where(work.m >= work.n, tile[0], tile[1])
+    return np.stack([np.ceil(work.m / along_m), np.ceil(work.n / (tile[0] + tile[1] - along_m)), along_m])
 
 
-def _priced(
-    work: Products, gpu: Machine, tile: Tile, rows: Floats, cols: Floats, split: Floats, issue: float
-) -> Kernels:
-    """One tile and split for every product."""
+def _least_s(work: Products, gpu: Machine, tile: Tile, grid: Floats, issue: float) -> Floats:
+    """Seconds that a tile's multiplications take at least, however well they are spread: what cannot win is not priced."""
+    per_clock = gpu.macs * gpu.tile_efficiency(tile, issue) * gpu.count
+    slabs = grid[0] * grid[1] * work.copies * np.ceil(work.k / tile[2])
+    return np.asarray(slabs * (tile[0] * tile[1] * tile[2] / (per_clock * gpu.clock_hz)))
+
+
+def _splits(
+    work: Products, gpu: Machine, tile: Tile, grid: Floats, split_depth: float, least_s: Floats, best_s: Floats
+) -> Iterator[tuple[Ints, Floats]]:
+    """(which products, their splits): without, then such that fill the multiprocessors 1, 2, ... times.
+
+    `best_s` falls while this runs; products whose least time is no better are left out.
+    """
+    at = np.flatnonzero(least_s < best_s)
+    yield at, np.ones(len(at))
+    if not split_depth:
+        return
+    fills = sorted({1, 2, 3, 4, gpu.resident(tile)})
+    blocks = np.maximum(grid[0] * grid[1] * work.copies, 1)
+    idle = np.flatnonzero((least_s < best_s) & (2 * blocks <= fills[-1] * gpu.count) & (work.k >= 2 * split_depth))
+    deepest = np.floor(work.k[idle] / split_depth)
+    for fill in fills:
+        split = np.minimum(np.floor(fill * gpu.count / blocks[idle]), deepest)
+        yield idle[split > 1], split[split > 1]
+
+
+def _priced(work: Products, gpu: Machine, tile: Tile, grid: Floats, split: Floats, issue: float) -> Floats:
+    """Float fields of `Kernels`, in order, for one tile and given splits: shape (6, n)."""
     m, n, k = tile
+    rows, cols, along_m = grid
     resident = gpu.resident(tile)
     tile_cycles = m * n * k / (gpu.macs * gpu.tile_efficiency(tile, issue))
     store_cycles = m * n * _SUM_BYTES / gpu.l2
-    results = rows * cols * work.copies
-    blocks = results * split
+    blocks = rows * cols * work.copies * split
     slabs = np.ceil(work.k / (split * k))
     busiest = np.ceil(blocks / gpu.count)
     full = np.floor(busiest / resident)
     rest = busiest - full * resident
-    latency, around = _latency(work, gpu), gpu.lib["gpu_round_cycles"]
-    last = np.where(rest > 0, rest, resident)
-    cycles = full * (slabs * np.maximum(resident * tile_cycles, latency) + around) + last * store_cycles
+    moved = work.left_bytes + work.right_bytes + work.out_bytes
+    cached = moved <= gpu.l2_bytes
+    latency = np.where(cached, gpu.lib["gpu_slab_latency_cycles"], gpu.lib["gpu_slab_miss_cycles"])
+    around = gpu.lib["gpu_round_cycles"]
+    cycles = full * (slabs * np.maximum(resident * tile_cycles, latency) + around)
     cycles += np.where(rest > 0, slabs * np.maximum(rest * tile_cycles, latency) + around, 0.0)
+    cycles += np.where(rest > 0, rest, resident) * store_cycles
     sums_s, sums_bytes = _reduction(work, gpu, split)
-    loaded = blocks * ((m + n) * k * gpu.width * slabs + m * n * _SUM_BYTES)
     busy_s = cycles / gpu.clock_hz + sums_s
-    inner_s = loaded / gpu.l2_bytes_per_s
-    dram_bytes = _dram_bytes(work, gpu) + sums_bytes
+    inner_s = blocks * ((m + n) * k * gpu.width * slabs + m * n * _SUM_BYTES) / gpu.l2_bytes_per_s
+    dram_bytes = np.where(cached, 0.0, moved) + sums_bytes
     total_s = np.maximum(busy_s, np.maximum(inner_s, dram_bytes / gpu.dram_bytes_per_s) + sums_s)
-    endless = work.m * (cols / np.where(work.m >= work.n, m, n)) * work.copies * np.ceil(work.k / k)
+    endless = work.m / along_m * cols * work.copies * np.ceil(work.k / k)
     padded_s = np.minimum(endless * tile_cycles / gpu.count / gpu.clock_hz, busy_s)
-    shape = np.broadcast_to(np.array(tile, np.int64), (len(total_s), 3))
-    return Kernels(padded_s, busy_s, inner_s, dram_bytes, sums_s, total_s, shape, split.astype(np.int64))
-
-
-def _latency(work: Products, gpu: Machine) -> Floats:
-    """Cycles from the load of a slab to its use: longer where operands come from the device memory."""
-    cached = work.left_bytes + work.right_bytes + work.out_bytes <= gpu.l2_bytes
-    return np.where(cached, gpu.lib["gpu_slab_latency_cycles"], gpu.lib["gpu_slab_miss_cycles"])
+    return np.stack([padded_s, busy_s, inner_s, dram_bytes, sums_s, total_s])
 
 
 def _reduction(work: Products, gpu: Machine, split: Floats) -> tuple[Floats, Floats]:
@@ -156,9 +177,3 @@ def _reduction(work: Products, gpu: Machine, split: Floats) -> tuple[Floats, Flo
     seconds = np.where(split > 1, gpu.lib["gpu_split_reduction_s"], 0.0)
     seconds = seconds + moved / np.where(cached, gpu.l2_bytes_per_s, gpu.dram_bytes_per_s)
     return seconds, np.where(cached, 0.0, moved)
-
-
-def _dram_bytes(work: Products, gpu: Machine) -> Floats:
-    """Bytes from and to the device memory: none where the cache holds operands and result."""
-    compulsory = work.left_bytes + work.right_bytes + work.out_bytes
-    return np.where(compulsory <= gpu.l2_bytes, 0.0, compulsory)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from roofwright.cost_model import Estimate, NodeWork, Schedule, op_counts
+from roofwright.cost_model import Estimate, Fallback, fallbacks, NodeWork, Schedule, op_counts
 from roofwright.passes.base import Record
 from roofwright.passes.check import Check
 from roofwright.passes.layers import Layer, layers
@@ -30,6 +30,7 @@ class Side:
         utilisation: share of the special unit's peak over the device time.
         causes_s: seconds lost to each of the six causes; with `ideal_s` they sum to `latency_s`.
         bound_s, bound_bytes: proven lower bounds on device time and off-chip bytes.
+        fallbacks: what runs beside the special unit, where and why, the slowest group first.
         layers: every kernel with its cost.
     """
 
@@ -50,6 +51,7 @@ class Side:
     bound_s: float
     bound_bytes: float
     not_modelled: tuple[tuple[str, str, str], ...]
+    fallbacks: tuple[Fallback, ...]
     layers: tuple[Layer, ...]
 
     @classmethod
@@ -74,6 +76,7 @@ class Side:
             bound_s=estimate.bound.total_s,
             bound_bytes=estimate.bound.off_chip_bytes + estimate.link_bytes,
             not_modelled=estimate.not_modelled,
+            fallbacks=fallbacks(estimate),
             layers=layers(estimate),
         )
 

@@ -63,6 +63,21 @@ def test_issue_efficiency_belongs_to_the_stack() -> None:
     assert ratio == pytest.approx(5)
 
 
+def test_filters_above_one_by_one_may_have_a_share_of_their_own() -> None:
+    assert _price(_conv(), cores(), simd=1.0, simd__window=0.25).busy_s == 4 * _price(_conv(), cores()).busy_s
+    one = _price(_conv(kernel=1), cores(), simd=1.0, simd__window=0.25).busy_s
+    assert one == _price(_conv(kernel=1), cores()).busy_s
+
+
+def test_every_further_core_costs_a_share_of_one() -> None:
+    lossy = dataclasses.replace(stack(), constants={"core_loss": 0.25})
+    for count, factor in ((1, 1.0), (4, 1.75)):
+        target = machine(cores(count), software=lossy)
+        priced = simd.time(Nests.of([_gemm(64, 64, 64)]), cores(count), target, "float32")
+        assert priced.busy_s[0] == pytest.approx(factor * _price(_gemm(64, 64, 64), cores(count)).busy_s[0])
+        assert priced.padded_s[0] == _price(_gemm(64, 64, 64), cores(count)).padded_s[0]
+
+
 def _amx() -> Any:
     engine = cores(1, 512, tile_unit=(16, 16, 64))
     return dataclasses.replace(engine, macs_per_clock={"float32": 32.0, "bfloat16": 512.0, "int8": 1024.0})

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from roofwright.cost_model import systolic
 from roofwright.cost_model.units import Nests
 from roofwright.cost_model.work import LoopNest
+from roofwright.targets import load_target
 from roofwright.targets.spec import Dataflow
 from tests.cost_model.machines import array, machine, memory
 from tests.cost_model.nests import loop_nests
@@ -174,6 +175,20 @@ def test_a_slow_feed_shows_in_inner_time() -> None:
     target = machine(engine, (memory("sram", 2**20, 10.0), memory("dram", 2**30, 1.0)))
     priced = systolic.time(Nests.gemm(100, 256, 64), engine, target, "int8")
     assert priced.inner_s[0] == pytest.approx(100 * 64 * 2 / 10)
+
+
+def test_whole_tiles_stream_where_no_memory_on_chip_holds_weights() -> None:
+    target = load_target("tpuv1")
+    stream = target.device_memory.bytes_per_s * target.device_memory.efficiency
+    engine = target.engine("mxu")
+
+    def tiles(nests: Nests) -> float:
+        return float(systolic.time(nests, engine, target, "int8").inner_s[0]) * stream / 65536
+
+    assert tiles(Nests.gemm(96, 600, 600)) == pytest.approx(9)
+    assert tiles(Nests.gemm(4097, 600, 600)) == pytest.approx(18)  # the accumulators hold 4096 rows
+    resident = Nests.of([LoopNest(1, 1, 96, 1, 256, 256, in_h=96, steps=10)])
+    assert tiles(resident) == pytest.approx(1)
 
 
 def test_a_dtype_that_the_array_lacks_takes_for_ever() -> None:

@@ -75,7 +75,7 @@ BOMBS = {
     "ConstantOfShape": ("ConstantOfShape(s)", {"s": i64(2**20, 2**20)}),
     "Expand": ("Expand(a, s)", {"a": np.float32([1]), "s": i64(2**30, 2**30)}),
     "Tile": ("Tile(a, s)", {"a": np.float32([1]), "s": i64(2**62)}),
-    "Range": ("Range(a, b, c)", {"a": np.float32(0), "b": np.float32(1e12), "c": np.float32(1)}),
+    "Range": ("Range(a, b, d)", {"a": np.float32(0), "b": np.float32(1e12), "d": np.float32(1)}),
     "Pad": ("Pad(a, s)", {"a": np.float32([1]), "s": i64(10**9, 10**9)}),
     "OneHot": ("OneHot(a, s, v)", {"a": i64(1, 2), "s": i64(10**9), "v": np.float32([0, 1])}),
 }
@@ -93,7 +93,7 @@ def test_a_bomb_is_never_evaluated(name: str) -> None:
 
 def test_doubling_stops_at_the_limit() -> None:
     steps = " ".join(f"c{i + 1} = Concat<axis = 0>(c{i}, c{i})" for i in range(60))
-    model = build(f"(float x) => (float y) {{ {steps} m = ReduceMax<keepdims = 0>(c60) y = Add(x, m) }}", {"c0": np.float32([1])})
+    model = build(f"(float x) => (float y) {{ {steps} m = ReduceMax<keepdims = 0>(c60) y = Add(x, m) }}", {"c0": np.float32([[1]])})
     _, after, result = run_pass(FoldConstants(), model)
     assert max(len(tensor.raw_data) for tensor in after.graph.initializer) == 1 << 20
     assert sum(not record.applied for record in result.records) == 1

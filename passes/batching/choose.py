@@ -1,0 +1,142 @@
+"""The batch that is just large enough: `--batch auto`."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+import onnx_graphsurgeon as gs
+
+from roofwright.cost_model import GraphModel, estimate, memory_bytes
+from roofwright.graph import UnsupportedError, clone
+from roofwright.passes.base import Context
+from roofwright.passes.batching.ports import ports_of
+from roofwright.passes.batching.widen import WidenBatch
+from roofwright.targets import Target
+
+LARGEST = 1024
+SLACK = 1.05  # of the best time per sample
+
+
+class Price(NamedTuple):
+    """What one batch costs, modelled."""
+
+    device_s: float
+    latency_s: float
+    memory_bytes: float
+
+
+class Limits(Protocol):
+    """What a caller asks of `auto_batch`; the pipeline's options are one."""
+
+    @property
+    def dims(self) -> Mapping[str, int] | None:
+        """Symbolic dimension -> size."""
+
+    @property
+    def max_latency_s(self) -> float | None:
+        """Longest latency of a request."""
+
+    @property
+    def max_memory_bytes(self) -> float | None:
+        """Most memory of the model when it runs."""
+
+
+class _Prices:
+    """Prices asked for once each, and whether they keep the limits."""
+
+    def __init__(
+        self, price: Callable[[int], Price], max_latency_s: float | None, max_memory_bytes: float | None
+    ) -> None:
+        self.price, self.max_latency_s, self.max_memory_bytes = price, max_latency_s, max_memory_bytes
+        self.seen: dict[int, Price] = {}
+
+    def at(self, batch: int) -> Price:
+        if batch not in self.seen:
+            self.seen[batch] = Price(*self.price(batch))
+        return self.seen[batch]
+
+    def broken(self, batch: int) -> str:
+        """Which limit a batch breaks; empty where it keeps both."""
+        price = self.at(batch)
+        if self.max_latency_s is not None and price.latency_s > self.max_latency_s:
+            return f"the latency is {price.latency_s:.3g} s, more than --max-latency {self.max_latency_s:g}"
+        if self.max_memory_bytes is not None and price.memory_bytes > self.max_memory_bytes:
+            return f"it needs {price.memory_bytes:.0f} bytes, more than --max-memory {self.max_memory_bytes:.0f}"
+        return ""
+
+    def per_sample_s(self, batch: int) -> float:
+        return self.at(batch).device_s / batch
+
+
+def choose_batch(
+    price: Callable[[int], tuple[float, float, float]],
+    *,
+    max_latency_s: float | None = None,
+    max_memory_bytes: float | None = None,
+    largest: int = LARGEST,
+) -> int:
+    """The smallest batch whose device time per sample is within 5 % of the best that the limits allow.
+
+    Powers of two are priced first. The largest batch within the limits, and the smallest that is good enough, are then
+    found by bisection between two neighbouring powers: exact where latency and memory grow with the batch and the time
+    per sample falls with it; where that has small steps (waves, rows of a unit), the answer is good enough but a
+    smaller one between two powers may be missed. About 20 prices, at most 29.
+
+    Args:
+        price: batch -> (device seconds, latency seconds, bytes when it runs).
+        max_latency_s, max_memory_bytes: limits; None: no limit.
+        largest: where to stop.
+
+    Raises:
+        UnsupportedError: not even one sample keeps the limits; the message names the limit.
+    """
+    prices = _Prices(lambda batch: Price(*price(batch)), max_latency_s, max_memory_bytes)
+    if prices.broken(1):
+        raise UnsupportedError(f"no batch keeps the limits: at a batch of 1, {prices.broken(1)}")
+    allowed = _powers(prices, largest)
+    best_s = min(prices.per_sample_s(batch) for batch in prices.seen if not prices.broken(batch))
+    good = next(batch for batch in sorted(allowed) if prices.per_sample_s(batch) <= SLACK * best_s)
+    below = max((batch for batch in allowed if batch < good), default=0)
+    return _smallest(below, good, lambda batch: prices.per_sample_s(batch) <= SLACK * best_s) if below else good
+
+
+def _powers(prices: _Prices, largest: int) -> list[int]:
+    """Powers of two within the limits, and the largest batch within them."""
+    allowed, batch = [1], 2
+    while batch <= largest:
+        if prices.broken(batch):
+            over = _smallest(batch // 2, batch, lambda size: bool(prices.broken(size)))
+            return [*allowed, over - 1] if over - 1 > allowed[-1] else allowed
+        allowed.append(batch)
+        batch *= 2
+    return allowed
+
+
+def _smallest(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The smallest size above `low` (where it does not hold) up to `high` (where it does), by bisection."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def price_at(graph: gs.Graph, target: Target, batch: int, dims: Mapping[str, int] | None = None) -> Price:
+    """What a model costs op by op with another batch; a copy is widened, weights are shared.
+
+    Raises:
+        UnsupportedError: the batch cannot be widened.
+    """
+    wide, given = clone(graph), dict(dims or {})
+    WidenBatch(batch=batch).run(wide, Context(target=target, dims=given))
+    symbol = ports_of(graph).symbol
+    model = GraphModel.of(wide, {name: size for name, size in given.items() if name != symbol})
+    cost = estimate(model, target)
+    return Price(cost.device_s, cost.latency_s, memory_bytes(wide, model, target))
+
+
+def auto_batch(graph: gs.Graph, target: Target, limits: Limits) -> int:
+    """`--batch auto`: `choose_batch` by the modelled cost of the model as it is now."""
+    return choose_batch(
+        lambda batch: price_at(graph, target, batch, limits.dims),
+        max_latency_s=limits.max_latency_s,
+        max_memory_bytes=limits.max_memory_bytes,
+    )
