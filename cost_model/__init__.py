@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from roofwright.cost_model.schedule_json import from_json, json_schema, to_json
     from roofwright.cost_model.timeline import Prefetched, Timeline
     from roofwright.cost_model.totals import macs, op_counts, parameter_bytes, parameters
+    from roofwright.cost_model.traffic import holds_weights
     from roofwright.cost_model.units import Nests, UnitTime
     from roofwright.cost_model.work import LoopNest, Operand, Work
 
@@ -56,6 +57,7 @@ _HOMES = {
     "peak_bytes": "schedule_check",
     "Prefetched": "timeline",
     "Timeline": "timeline",
+    "holds_weights": "traffic",
     "CAUSES": "losses",
     "Evaluations": "losses",
     "Costing": "costing",
@@ -96,6 +98,7 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "peak_bytes",
     "Prefetched",
     "Timeline",
+    "holds_weights",
     "CAUSES",
     "Evaluations",
     "Costing",

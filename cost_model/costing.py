@@ -18,11 +18,12 @@ from roofwright.cost_model.pricing import Prices, price
 from roofwright.cost_model.residency import Residency, residency
 from roofwright.cost_model.roof import Roof, roof
 from roofwright.cost_model.schedule import Schedule
+from roofwright.cost_model.tight import tighten
 from roofwright.cost_model.timeline import Timeline, timeline
-from roofwright.cost_model.traffic import Pipeline, Traffic, kernel_tiles, operand_bytes, pipeline, traffic
+from roofwright.cost_model.traffic import Feed, Pipeline, Traffic, kernel_tiles, operand_bytes, pipeline, traffic
 from roofwright.cost_model.units import Floats
 from roofwright.cost_model.work import Operand
-from roofwright.targets import Target
+from roofwright.targets import Engine, Simd, Target
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ def estimate(
     return Costing.of(model, target, schedule).estimate(resident_weights)
 
 
+def overlaps_memory(engine: Engine) -> bool:
+    """Whether an engine computes while its operands travel; small in-order cores do not."""
+    return not isinstance(engine.geometry, Simd) or engine.geometry.overlaps_memory
+
+
 def extents(prices: Prices, kernels: Sequence[KernelWork]) -> tuple[np.ndarray, np.ndarray]:
     """(rows, output channels) of each kernel: its anchor's, or the elements it writes where it has none."""
     elements = np.array([max((o.elements for o in k.writes), default=1) for k in kernels], np.int64)
@@ -138,6 +144,7 @@ class Costing:
         held = residency(kernels, model.outputs, schedule, target)
         moved = traffic(kernels, target, held.kept, prices.off_chip_factor)
         cut = pipeline(moved, held.local_bytes, extents(prices, kernels), prices.busy_s, target)
+        moved, cut = tighten(kernels, prices, held, moved, cut, target)
         return cls(model, target, tuple(kernels), prices, held, moved, cut)
 
     def estimate(self, resident_weights: bool = False) -> Estimate:
@@ -191,9 +198,14 @@ class Costing:
             window: plan prefetches anew, so many kernels ahead; 0 follows the schedule's own.
             moved: other traffic than the costing's own.
         """
-        engines = [self.target.engines[e].name if e >= 0 else "" for e in self.prices.engine.tolist()]
-        feed_s = np.maximum(self.prices.busy_s, self.prices.inner_s) * slower
-        tiles = kernel_tiles(moved or self.moved, self.cut, feed_s, engines, self.spare_bytes, self.target)
+        engines = [self.target.engines[e] if e >= 0 else None for e in self.prices.engine.tolist()]
+        feed = Feed(
+            busy_s=np.maximum(self.prices.busy_s, self.prices.inner_s) * slower,
+            engines=[engine.name if engine else "" for engine in engines],
+            serial=[engine is not None and not overlaps_memory(engine) for engine in engines],
+            spare_bytes=self.spare_bytes,
+        )
+        tiles = kernel_tiles(moved or self.moved, self.cut, feed, self.target)
         return timeline(tiles, shared_port=True, window=window, plan=None if window else self.held.plan)
 
     def _saved(self, usual: Timeline, slower: float) -> float:

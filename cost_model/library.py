@@ -76,8 +76,8 @@ def kernels_of(
         dtype: what is multiplied.
         direction: "forward", or the gradient with respect to the input ("data") or the "weights" (GPUs only).
         engines: names of the engines to choose from; empty: all that multiply `dtype`.
-        depth_first: products whose long operand lies with the reduction contiguous (column-major "TN"), shape (n,); narrow
-            ones load short runs and take longer on GPUs.
+        depth_first: products whose long operand lies with the reduction contiguous (column-major "TN"), shape (n,);
+            narrow ones load short runs and take longer on GPUs.
     """
     able = [e for e in target.engines if dtype in e.macs_per_clock and (not engines or e.name in engines)]
     if not able:
@@ -96,9 +96,9 @@ def kernels_of(
 def sustained(engine: Engine, target: Target, dtype: str) -> Engine:
     """The engine at the clock it holds under dense work of a dtype.
 
-    Dense: every issue slot that good kernels fill multiplies, operands come from the last cache in the largest tiles, and
-    the device memory is busy a tenth of the time. A benchmark's short kernels run at that clock too: the limit acts over
-    many of them.
+    Dense: every issue slot that good kernels fill multiplies, operands come from the last cache in the largest tiles,
+    and the device memory is busy a tenth of the time. A benchmark's short kernels run at that clock too: the limit acts
+    over many of them.
     """
     rate = engine.peak_macs_per_s(dtype) * issue_efficiency(target, engine, dtype)
     memory = target.device_memory
@@ -114,6 +114,7 @@ def sustained(engine: Engine, target: Target, dtype: str) -> Engine:
 
 def _on(nests: Nests, engine: Engine, target: Target, dtype: str, direction: Direction) -> KernelTime:
     running = sustained(engine, target, dtype)
+    unit: UnitTime
     if engine.kind == "simt":
         unit = simt.time(nests, running, target, dtype, direction=direction)
     elif direction == "forward":

@@ -9,8 +9,11 @@ from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.schedule import Kernel, Schedule
 from roofwright.cost_model.timeline import Prefetched
+from roofwright.cost_model.traffic import operand_bytes
 from roofwright.cost_model.units import Floats
 from roofwright.targets import Target
+
+CACHE_SHARE = 0.8  # of a cache that one stream of kernels can use: the rest goes to conflicts and other traffic
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,12 @@ def residency(
 ) -> Residency:
     """Read the schedule's resident tensors and prefetches; nothing stays without a schedule.
 
-    A tensor that kernel i places with `until` u is free to read for kernels i+1 ... u. If i makes it, its store is saved
-    too, unless the caller or a kernel after u needs it off chip.
+    A tensor that kernel i places with `until` u is free to read for kernels i+1 ... u. If i makes it, its store is
+    saved too, unless the caller or a kernel after u needs it off chip. A cache needs no schedule: what it keeps by
+    itself is kept with and without one.
     """
+    if target.on_chip is not None and target.on_chip.managed == "cache":
+        return _cached(kernels, outputs, target)
     if schedule is None or len(schedule.kernels) != len(kernels):
         return Residency((frozenset(),) * len(kernels), np.zeros(len(kernels)), ())
     last_read: dict[str, int] = {}
@@ -53,6 +59,34 @@ def residency(
             if buffer.tensor in made and buffer.tensor not in outputs and last_read.get(buffer.tensor, 0) <= until:
                 kept[kernel.index].add(buffer.tensor)
     return Residency(tuple(frozenset(names) for names in kept), local, tuple(_plan(schedule.kernels, target)))
+
+
+def _cached(kernels: Sequence[KernelWork], outputs: Collection[str], target: Target) -> Residency:
+    """What a cache keeps: a tensor is still there when little enough was touched since it was made.
+
+    A read hits while the tensor and everything touched after the kernel that made it, up to the end of the one that
+    reads it, fit the usable share of the last cache. If every reader hits, the tensor is dead before it is written back.
+    """
+    assert target.on_chip is not None
+    room = CACHE_SHARE * target.on_chip.capacity_bytes
+    sizes = [{o.name: operand_bytes(o, target) for o in (*k.reads, *k.writes)} for k in kernels]
+    touched = np.concatenate([[0.0], np.cumsum([sum(each.values()) for each in sizes])])
+    made: dict[str, int] = {}
+    misses: set[str] = set(outputs)
+    kept: list[set[str]] = [set() for _ in kernels]
+    for index, kernel in enumerate(kernels):
+        for operand in kernel.reads:
+            first = made.get(operand.name)
+            since = 0.0 if first is None else touched[index + 1] - touched[first + 1] + sizes[first][operand.name]
+            if first is not None and since <= room:
+                kept[index].add(operand.name)
+            elif first is not None:
+                misses.add(operand.name)
+        made.update({operand.name: index for operand in kernel.writes})
+    for name, index in made.items():
+        if name not in misses:
+            kept[index].add(name)
+    return Residency(tuple(frozenset(names) for names in kept), np.zeros(len(kernels)), ())
 
 
 def _plan(kernels: Sequence[Kernel], target: Target) -> list[Prefetched]:

@@ -33,8 +33,8 @@ class SimtTime(UnitTime):
     """A `UnitTime` that also names its serial part.
 
     Attributes:
-        serial_s: part of busy_s that no load hides either (partial sums, Winograd transforms): a kernel bound by a memory
-            takes that much longer than the memory.
+        serial_s: part of busy_s that no load hides either (partial sums, atomic additions, waits between steps): a
+            kernel bound by a memory takes that much longer than the memory.
     """
 
     serial_s: Floats
@@ -97,8 +97,17 @@ def _chunk(nests: Nests, gpu: Machine, engine: Engine, dtype: str, direction: Di
     factor = np.maximum(1.0, dram / np.maximum(compulsory(nests, gpu).total, 1.0))
     waits = (steps - 1) * gpu.launch_s
     ideal = nests.macs / gpu.peak
-    seconds = (ideal, padded * steps, busy * steps + waits, inner * steps)
-    return SimtTime(*seconds, factor, names, tile, split, serial * steps + waits)
+    return SimtTime(
+        ideal_s=ideal,
+        padded_s=padded * steps,
+        busy_s=busy * steps + waits,
+        inner_s=inner * steps,
+        off_chip_factor=factor,
+        algorithm=names,
+        tile=tile,
+        split_k=split,
+        serial_s=serial * steps + waits,
+    )
 
 
 def _algorithms(

@@ -8,8 +8,9 @@
 Tensor cores take whole groups of channels for each tap of the window. A result no wider than the narrowest tile gets
 that tile; for any other, libraries keep the wider ones.
 
-References: Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning", arXiv:1410.0759 (implicit GEMM); Chellapilla
-et al., 2006 (im2col); NVIDIA, cuDNN 7 API documentation, cudnnConvolutionBwdDataAlgo_t (ALGO_0: atomic sums).
+References: Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning", arXiv:1410.0759 (implicit GEMM);
+Chellapilla et al., "High performance convolutional neural networks for document processing", IWFHR 2006 (im2col);
+NVIDIA, cuDNN 7 API documentation, cudnnConvolutionBwdDataAlgo_t (ALGO_0: atomic sums).
 """
 
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Bytes:
 
 
 def compulsory(nests: Nests, gpu: Machine) -> Bytes:
-    """Bytes that a step cannot avoid: rows of the input that a stride skips are not read, columns share their sectors."""
+    """Bytes that a step cannot avoid: rows of the input that a stride skips are not read, its columns share sectors."""
     copies = nests.repeat.astype(np.float64)
     height = np.where(nests.stride_h > nests.kernel_h, nests.out_h * nests.kernel_h, nests.in_h)
     image = copies * nests.batch * height * nests.in_w * nests.in_channels
@@ -73,7 +74,7 @@ def _forward(nests: Nests, gpu: Machine) -> Kernels:
     depth = _channels(nests.in_channels, nests, gpu)
     copies = nests.repeat.astype(np.float64)
     columns = pad(nests.out_channels, gpu.granule)
-    work = Products(nests.rows * 1.0, columns, depth, copies, moved.image, moved.weights, moved.result)
+    work = Products(nests.rows.astype(np.float64), columns, depth, copies, moved.image, moved.weights, moved.result)
     return _convolved(work, gpu)
 
 
@@ -86,7 +87,13 @@ def _data(nests: Nests, gpu: Machine) -> Kernels:
     depth = _channels(nests.out_channels, nests, gpu)
     gather = _convolved(Products(pixels, columns, depth, copies, moved.result, moved.weights, moved.image), gpu)
     spread = Products(
-        nests.rows * 1.0, columns * window, depth / window, copies, moved.result, moved.weights, moved.image
+        nests.rows.astype(np.float64),
+        columns * window,
+        depth / window,
+        copies,
+        moved.result,
+        moved.weights,
+        moved.image,
     )
     scatter = best_kernels(spread, gpu, gpu.conv_tiles, 0.0, issue=gpu.conv_issue)
     atomic_s = spread.m * spread.n * copies * gpu.lib["gpu_scatter_bytes"] / gpu.l2_bytes_per_s
@@ -99,7 +106,7 @@ def _weights(nests: Nests, gpu: Machine) -> Kernels:
     rows = _channels(nests.in_channels, nests, gpu)
     columns = pad(nests.out_channels, gpu.granule)
     copies = nests.repeat.astype(np.float64)
-    work = Products(rows, columns, nests.rows * 1.0, copies, moved.image, moved.result, moved.weights)
+    work = Products(rows, columns, nests.rows.astype(np.float64), copies, moved.image, moved.result, moved.weights)
     return _narrowed(work, gpu, gpu.gradient_tiles, gpu.lib["gpu_split_depth_gradient"], gpu.gradient_issue)
 
 

@@ -95,7 +95,9 @@ def best_kernels(
             won = costs[-1] < best[-1, at]
             best[:, at[won]] = costs[:, won]
             chosen[at[won]], splits[at[won]] = number, split[won]
-    return Kernels(*best, np.array(tiles, np.int64)[chosen], splits)
+    padded_s, busy_s, inner_s, dram_bytes, serial_s, total_s = best
+    shapes = np.array(tiles, np.int64)[chosen]
+    return Kernels(padded_s, busy_s, inner_s, dram_bytes, serial_s, total_s, shapes, splits)
 
 
 def fastest(first: Kernels, second: Kernels) -> Kernels:
@@ -114,7 +116,7 @@ def _grid(work: Products, tile: Tile) -> Floats:
 
 
 def _least_s(work: Products, gpu: Machine, tile: Tile, grid: Floats, issue: float) -> Floats:
-    """Seconds that a tile's multiplications take at least, however well they are spread: what cannot win is not priced."""
+    """Seconds that a tile's multiplications take at least, however well spread: what cannot win is not priced."""
     per_clock = gpu.macs * gpu.tile_efficiency(tile, issue) * gpu.count
     slabs = grid[0] * grid[1] * work.copies * np.ceil(work.k / tile[2])
     return np.asarray(slabs * (tile[0] * tile[1] * tile[2] / (per_clock * gpu.clock_hz)))

@@ -3,7 +3,7 @@
 Everything about silicon comes from the target, everything about kernels from the stack's `gemm_tiles`,
 `issue_efficiency` and `constants`. A constant that a stack leaves out takes its neutral value: kernels without that
 overhead. Keys of tiles and efficiencies are looked up from the most to the least particular, e.g. for convolutions in
-float16 on tensor cores "tensor.float16.conv", "tensor.float16", "simt.float16".
+float16 on tensor cores "tensor.float16.conv", "tensor.conv", "tensor.float16", "tensor", "simt".
 """
 
 from collections.abc import Mapping
@@ -122,9 +122,9 @@ def machine(engine: Engine, geometry: Simt, target: Target, dtype: str) -> Machi
     cache, dram = target.on_chip, target.device_memory
     width = dtype_bytes(dtype)
     prefix = "tensor" if unit else "simt"
-    keys = (f"{prefix}.{dtype}", f"simt.{dtype}", prefix, "simt")
-    conv_keys = (f"{prefix}.{dtype}.conv", f"simt.{dtype}.conv", *keys)
-    gradient_keys = (f"{prefix}.{dtype}.gradient", f"simt.{dtype}.gradient", *conv_keys)
+    keys = (f"{prefix}.{dtype}", prefix, "simt")
+    conv_keys = (f"{prefix}.{dtype}.conv", f"{prefix}.conv", *keys)
+    gradient_keys = (f"{prefix}.{dtype}.gradient", f"{prefix}.gradient", *conv_keys)
     issue, tiles = stack.issue_efficiency, stack.gemm_tiles
     return Machine(
         count=engine.count,

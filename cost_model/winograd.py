@@ -63,7 +63,7 @@ def fused(nests: Nests, gpu: Machine, direction: Direction) -> Kernels:
 def non_fused(nests: Nests, gpu: Machine, direction: Direction) -> Kernels:
     """F(4x4, 3x3) with transforms through memory, in any direction."""
     height, width, channels, filters = _oriented(nests, direction)
-    tiles = nests.batch * np.ceil(height / _TILE) * np.ceil(width / _TILE)
+    tiles = np.asarray(nests.batch * np.ceil(height / _TILE) * np.ceil(width / _TILE), np.float64)
     copies = nests.repeat.astype(np.float64)
     moved = compulsory(nests, gpu)
     work = _products(tiles, channels, filters, copies, direction)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from roofwright.graph.onnx_io import overridable, read, to_proto, write
     from roofwright.graph.order import sort_nodes
     from roofwright.graph.partial import evaluate
+    from roofwright.graph.pinning import pin_shapes
     from roofwright.graph.runtime import run, run_model, session
-    from roofwright.graph.saving import save
+    from roofwright.graph.saving import check_place, save
     from roofwright.graph.shapes import TensorInfo, annotate, assumed_dims, infer
     from roofwright.graph.sidecar import (
         drop_unused_initializers,
@@ -67,6 +68,8 @@ _HOMES = {
     "run": "runtime",
     "run_model": "runtime",
     "session": "runtime",
+    "pin_shapes": "pinning",
+    "check_place": "saving",
     "save": "saving",
     "TensorInfo": "shapes",
     "annotate": "shapes",
@@ -120,6 +123,8 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "run",
     "run_model",
     "session",
+    "pin_shapes",
+    "check_place",
     "save",
     "TensorInfo",
     "annotate",

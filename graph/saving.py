@@ -49,7 +49,7 @@ def save(graph: gs.Graph, path: str | os.PathLike[str], *, force: bool = False, 
         WriteError: nothing was changed.
     """
     target = Path(os.fspath(path))
-    _check_target(target, model_sidecar(graph).path, force)
+    check_place(target, model_sidecar(graph).path, force=force)
     beside = wants_external(graph) if external is None else external
     try:
         if beside:
@@ -60,7 +60,8 @@ def save(graph: gs.Graph, path: str | os.PathLike[str], *, force: bool = False, 
         raise WriteError(f"{printable(target)}: cannot be written: {error.strerror or error}") from None
 
 
-def _check_target(target: Path, source: Path | None, force: bool) -> None:
+def check_place(target: Path, source: Path | None, *, force: bool = False) -> None:
+    """Raise WriteError where a model that was read from `source` must not, or cannot, be saved at `target`."""
     name = printable(target)
     if not target.parent.is_dir():
         raise WriteError(f"{name}: its folder does not exist")

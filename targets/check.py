@@ -17,6 +17,7 @@ DTYPES = (
 )
 _MULTIPLIES = ("matmul", "conv", "depthwise", "recurrent")
 _KINDS = tuple(cls.__name__.lower() for cls in get_args(Geometry))
+_STACK_KINDS = (*_KINDS, "tensor")  # the tensor cores of a "simt" engine have kernels of their own
 
 
 def check_target(target: Target, fail: Fail) -> None:
@@ -38,7 +39,7 @@ def check_stack(stack: Stack, fail: Fail) -> None:
         _known(name, FUSES, "fuses", fail)
     for group in ("issue_efficiency", "gemm_tiles"):
         for name in getattr(stack, group):
-            _known(name.split(".")[0], _KINDS, f"{group}.{name}", fail)
+            _known(name.split(".")[0], _STACK_KINDS, f"{group}.{name}", fail)
 
 
 def _check_engine(engine: Engine, fail: Fail) -> None:

@@ -4,19 +4,27 @@ Nothing heavy is imported here: a command's module is loaded when the command ru
 line, and the exit code says what kind of failure it is.
 """
 
+import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from importlib import import_module
-from typing import Any
+from io import TextIOWrapper
+from typing import Any, NoReturn
 
 import click
 
 from roofwright import __version__
+from roofwright.tools.arguments import OPTIMIZE
 
 EXIT_CODES = """\b
 Exit codes: 0 success (also: nothing to do), 1 internal error, 2 usage, 3 input unreadable, invalid or unsafe,
 4 not possible for this model or target, 5 verification failed, 6 resource limit, 7 cannot write, 130 interrupted."""
+
+_STDOUT_ERRORS = (errno.ENOSPC, errno.EIO, errno.EBADF)  # a full disk or a closed stream behind stdout
 
 
 def _command(module: str) -> Callable[..., None]:
@@ -26,80 +34,6 @@ def _command(module: str) -> Callable[..., None]:
         import_module(f"roofwright.tools.{module}").run(**arguments)
 
     return run
-
-
-def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Bytes from `1M`, `16K`, `2G` (binary) or a plain number."""
-    if value is None:
-        return None
-    scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    digits, factor = (value[:-1], scale[value[-1].upper()]) if value[-1:].upper() in scale else (value, 1)
-    if not digits.isdigit():
-        raise click.BadParameter(f"{value!r} is no size; expected a number with an optional K, M or G")
-    return int(digits) * factor
-
-
-def _dims(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, int]:
-    found = {}
-    for value in values:
-        name, equals, size = value.rpartition("=")
-        if not equals or not name or not size.isdigit() or int(size) < 1:
-            raise click.BadParameter(f"{value!r} is no dimension; expected NAME=SIZE with SIZE at least 1")
-        found[name] = int(size)
-    return found
-
-
-def _batch(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    if value is None or value == "auto":
-        return value
-    if not value.isdigit() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is no batch; expected a number of at least 1, or auto")
-    return int(value)
-
-
-def _names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    return None if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-OPTIMIZE: list[Callable[[Any], Any]] = [
-    click.argument("model"),
-    click.argument("out", required=False),
-    click.option("-o", "--output", metavar="OUT", help="Where to write the optimized model."),
-    click.option("--target", default="host", show_default=True, help="Machine: a name, or a target file (TOML)."),
-    click.option("--stack", help="Software stack, where not the target's own: a name, or a stack file."),
-    click.option("--dry-run", is_flag=True, help="Run everything, write only reports."),
-    click.option("--force", is_flag=True, help="Allow OUT to be MODEL itself."),
-    click.option(
-        "--batch", callback=_batch, metavar="N|auto", help="Samples per request; auto: the smallest that pays."
-    ),
-    click.option("--max-latency", type=click.FloatRange(min=0, min_open=True), help="Limit of --batch auto, seconds."),
-    click.option(
-        "--max-memory", callback=_size, metavar="SIZE", help="Limit of --batch auto: peak memory of the model."
-    ),
-    click.option(
-        "--dim", "dims", multiple=True, callback=_dims, metavar="NAME=N", help="Price a symbolic dimension at N."
-    ),
-    click.option("--passes", callback=_names, metavar="A,B", help="Exactly these passes, in this order."),
-    click.option("--skip-passes", callback=_names, metavar="A,B", help="Leave these passes out."),
-    click.option(
-        "--numerics",
-        type=click.Choice(["exact", "rounding", "approx"]),
-        default="rounding",
-        show_default=True,
-        help="The most that a rewrite may change results.",
-    ),
-    click.option(
-        "--fold-size-threshold", callback=_size, default="1M", show_default=True, help="Largest folded constant."
-    ),
-    click.option("--assume", type=click.Choice(["target", "none"]), default="target", help="Dtypes the target lacks."),
-    click.option("--resident-weights", is_flag=True, help="Weights stay on chip between requests where they fit."),
-    click.option("--no-check", "check", flag_value=False, default=True, help="Do not compare with the original."),
-    click.option("--strict", is_flag=True, help="Unplaced ops, failed passes and unverified results are errors."),
-    click.option("--report", metavar="FILE.json", help="Write the full report."),
-    click.option("--schedule", metavar="FILE.json", help="Write the schedule as a file of its own."),
-    click.option("-v", "--verbose", is_flag=True, help="Every layer and near miss; a traceback on internal errors."),
-    click.option("-q", "--quiet", is_flag=True, help="No report on stdout."),
-]
 
 
 def _optimize_command(name: str) -> click.Command:
@@ -123,9 +57,30 @@ def _version_option() -> click.Option:
     )
 
 
-@click.group(epilog=EXIT_CODES)
-def _group() -> None:
+class _Commands(click.Group):
+    """A group that answers a missing or misspelt command with what there is."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the closest match."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            close = get_close_matches(args[0], self.commands, 1)
+            hint = f"did you mean {close[0]}?" if close else f"expected {_listed(self)}"
+            raise click.UsageError(f"no command is called {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _listed(group: click.Group) -> str:
+    return f"one of {', '.join(group.commands)} (--help explains)"
+
+
+@click.group(cls=_Commands, epilog=EXIT_CODES, invoke_without_command=True)
+@click.pass_context
+def _group(ctx: click.Context) -> None:
     """Compiler passes that move an ONNX graph toward the roof of one named machine."""
+    if ctx.invoked_subcommand is None:
+        raise click.UsageError(f"no command given; expected {_listed(_group)}")
 
 
 _group.params.append(_version_option())
@@ -156,48 +111,89 @@ def show(model: str, as_json: bool) -> None:
 
 @_group.command()
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False))
-@click.option("--plots", metavar="DIR", help="Write a scatter plot per table.")
+@click.option("--plots", metavar="DIR", help="Write a scatter plot per table into this folder.")
 def validate(folder: str, plots: str | None) -> None:
     """Hold the cost model against measurements on real hardware."""
     _command("validation")(folder=folder, plots=plots)
 
 
-def optimize() -> None:
-    """Entry point of `optimize`."""
-    _main(_optimize_command("optimize"), "optimize")
+def optimize(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of `optimize`; `arguments` are those of the process where None."""
+    _main(_optimize_command("optimize"), "optimize", arguments)
 
 
-def main() -> None:
-    """Entry point of `roofwright`."""
-    _main(_group, "roofwright")
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of `roofwright`; `arguments` are those of the process where None."""
+    _main(_group, "roofwright", arguments)
 
 
-def _main(command: click.Command, name: str) -> None:
+def _main(command: click.Command, name: str, arguments: Sequence[str] | None) -> NoReturn:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
     try:
-        command.main(prog_name=name, standalone_mode=False)
+        with _terminated():
+            command.main(given, prog_name=name, standalone_mode=False)
+            _flush()
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _fail(name, "interrupted", 130)
     except click.ClickException as error:
         _fail(name, error.format_message(), 2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except BrokenPipeError:  # whoever read stdout has seen enough; what was to be written is written
+        _silence()
+    except MemoryError:
+        _fail(name, "out of memory", 6)
     except Exception as error:  # the last line of defence: one line, whatever happened
-        _fail_on(error, name)
+        _fail_on(error, name, given)
+    sys.exit(0)
 
 
-def _fail_on(error: Exception, name: str) -> None:
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM leaves through the `finally` blocks, so that no half-written file stays behind."""
+
+    def leave(*_: object) -> NoReturn:
+        sys.exit(128 + signal.SIGTERM)
+
+    try:
+        before = signal.signal(signal.SIGTERM, leave)
+    except ValueError:  # not the main thread: nothing to do
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _silence() -> None:
+    """Let stdout lead nowhere, so that the interpreter's last flush has nothing to complain about."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail_on(error: Exception, name: str, given: Sequence[str]) -> NoReturn:
     code = getattr(error, "exit_code", None)
+    if isinstance(error, OSError) and error.filename is None and error.errno in _STDOUT_ERRORS:
+        _silence()
+        _fail(name, f"stdout: cannot be written: {error.strerror or error}", 7)
     if code is not None:
         _fail(name, str(error), code)
-    if "-v" in sys.argv or "--verbose" in sys.argv:
+    if "-v" in given or "--verbose" in given:
         raise error
     _fail(name, f"internal error ({type(error).__name__}: {error}); -v shows where", 1)
 
 
-def _fail(name: str, message: str, code: int) -> None:
+def _fail(name: str, message: str, code: int) -> NoReturn:
     line = " ".join(message.split())
-    print(f"{name}: error: {line}", file=sys.stderr)
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+    if sys.stderr is not None:
+        print(f"{name}: error: {safe}", file=sys.stderr)
     sys.exit(code)

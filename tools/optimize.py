@@ -1,12 +1,12 @@
 """`optimize MODEL -o OUT --target T`: the main job."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from roofwright.graph import UsageError, WriteError, printable
+from roofwright.graph import UsageError
+from roofwright.tools.outputs import Outputs
 
 
 def run(
@@ -22,6 +22,7 @@ def run(
     fold_size_threshold: int,
     max_latency: float | None,
     max_memory: int | None,
+    batch: int | str | None,
     assume: str,
     report: str | None,
     schedule: str | None,
@@ -34,33 +35,37 @@ def run(
     Raises:
         RoofwrightError: one line; nothing was written and an existing output is untouched.
     """
-    place = _place(out, output, dry_run)
-    if report is not None and report != "-" and not report.endswith(".json"):
-        raise UsageError(f"report {printable(report)}: expected a name that ends in .json")
+    outputs = Outputs(_place(out, output, dry_run), report, schedule)
+    outputs.check(model, force=force)
+    if batch != "auto" and (max_latency is not None or max_memory is not None):
+        raise UsageError(f"--max-{'latency' if max_latency is not None else 'memory'} is a limit of --batch auto")
     start = perf_counter()
-    from roofwright.graph import read, save
-    from roofwright.passes import Options, optimize_graph
     from roofwright.targets import load_target
 
     machine = load_target(target, stack=stack)
     machine = replace(machine, assume={}) if assume == "none" else machine
+    from roofwright.graph import read
+    from roofwright.passes import Options, build, optimize_graph
+
     settings = Options(
         skip=skip_passes or (),
+        batch=batch,
         fold_limit_bytes=fold_size_threshold,
         max_latency_s=max_latency,
         max_memory_bytes=max_memory,
         **options,
     )
+    build(settings.passes, settings.skip)  # a misspelt pass is told before a large model is read
     graph = read(model)
     loaded = perf_counter() - start
     made, found = optimize_graph(graph, machine, settings)
-    if place is not None:
-        save(made, place, force=force)
-    _write_files(found, report, schedule)
-    if not quiet:
+    saving = perf_counter()
+    outputs.write(made, _texts(outputs, found), force=force)
+    if not quiet and not outputs.on_stdout:
         from roofwright.tools.report.terminal import print_report
 
-        print_report(found, machine, model, place, {"load": loaded, "all": perf_counter() - start}, verbose=verbose)
+        own_s = {**found.seconds, "load": loaded, "save": perf_counter() - saving, "all": perf_counter() - start}
+        print_report(found, machine, model, outputs.model, own_s, verbose=verbose)
 
 
 def _place(out: str | None, output: str | None, dry_run: bool) -> Path | None:
@@ -72,20 +77,13 @@ def _place(out: str | None, output: str | None, dry_run: bool) -> Path | None:
     return Path(place) if place is not None and not dry_run else None
 
 
-def _write_files(found: Any, report: str | None, schedule: str | None) -> None:
+def _texts(outputs: Outputs, found: Any) -> dict[str, str]:
+    """The side files that were asked for; there is no schedule where the scheduling passes were left out."""
     from roofwright.cost_model import to_json
 
-    if report is not None:
-        _write(report, found.to_json())
-    if schedule is not None and found.schedule is not None:
-        _write(schedule, to_json(found.schedule, indent=1) + "\n")
-
-
-def _write(name: str, text: str) -> None:
-    if name == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise WriteError(f"{printable(name)}: cannot be written: {error.strerror or error}") from None
+    texts = {} if outputs.report is None else {"report": found.to_json()}
+    if outputs.schedule is not None:
+        if found.schedule is None:
+            raise UsageError("there is no schedule to write; the scheduling passes were left out")
+        texts["schedule"] = to_json(found.schedule, indent=1) + "\n"
+    return texts

@@ -17,7 +17,8 @@ from roofwright.passes.batching.moves import created
 from roofwright.passes.batching.sight import Plan, Refused, Sight, Values
 from roofwright.passes.batching.table import CREATORS, RANDOM, REASONS, RULES
 
-_MOST_ELEMENTS = 1024  # of values that are followed: shapes, indices, scales
+_MOST_ELEMENTS = 1 << 18  # of values that are followed: shapes, indices, scales
+_MOST_READ = 1024  # of an initializer that is read for them
 _MOST_REVISIONS = 32
 _SHAPES = ("Shape", "Size")
 
@@ -118,7 +119,7 @@ class Analysis:
         if not view.is_constant(tensor):
             return None
         shape = tensor.shape
-        if isinstance(tensor, gs.Constant) and int(np.prod(shape or (), dtype=np.int64)) > _MOST_ELEMENTS:
+        if isinstance(tensor, gs.Constant) and int(np.prod(shape or (), dtype=np.int64)) > _MOST_READ:
             return None
         array = view.constant_value(tensor)
         return None if array is None or array.size > _MOST_ELEMENTS else (array, array)
@@ -181,7 +182,7 @@ class Analysis:
             return
         old, new = (np.asarray(shape, np.int64) for shape in shapes)
         if sight.node.op == "Size":
-            self._store(sight, (np.prod(old, dtype=np.int64), np.prod(new, dtype=np.int64)))
+            self._store(sight, (np.asarray(np.prod(old)), np.asarray(np.prod(new))))
             return
         part = slice(sight.attr("start", 0), sight.attr("end"))
         self._store(sight, (old[part], new[part]))
@@ -227,10 +228,10 @@ class Analysis:
         given = [sight.values(position) for position in range(len(node.inputs))]
         if any(value is None and sight.is_given(position) for position, value in enumerate(given)):
             return None
-        sides = [evaluate(node.op, [v if v is None else v[side] for v in given], node.attrs) for side in (0, 1)]
-        if any(side is None or side.size > _MOST_ELEMENTS for side in sides):
+        old, new = (evaluate(node.op, [v if v is None else v[side] for v in given], node.attrs) for side in (0, 1))
+        if old is None or new is None or max(old.size, new.size) > _MOST_ELEMENTS:
             return None
-        return sides[0], sides[1]
+        return old, new
 
     # ---- bodies
     def _branches(self, sight: Sight) -> None:

@@ -83,7 +83,8 @@ def choose_batch(
 
     Args:
         price: batch -> (device seconds, latency seconds, bytes when it runs).
-        max_latency_s, max_memory_bytes: limits; None: no limit.
+        max_latency_s: longest latency of a request; None: no limit.
+        max_memory_bytes: most memory; None: no limit.
         largest: where to stop.
 
     Raises:

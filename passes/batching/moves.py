@@ -6,10 +6,10 @@ from math import prod
 import numpy as np
 
 from roofwright.passes.batching.layout import Batched, State, from_front
+from roofwright.passes.batching.picks import SAMPLE
 from roofwright.passes.batching.sight import Array, Sight
 
 _FIRST_TILE = 6  # before, Tile repeats one axis
-_SAMPLE = "it picks samples by their place in the batch"
 
 
 def concat(sight: Sight) -> list[State]:
@@ -52,7 +52,7 @@ def slice_(sight: Sight) -> list[State]:
         or any(int(side.reshape(-1)[place]) for side in starts)
         or ends[0].reshape(-1)[place] < at.size(sight.old)
     ):
-        sight.refuse(_SAMPLE)
+        sight.refuse(SAMPLE)
     if ends[1].reshape(-1)[place] < at.size(sight.new):
         sight.set_entry("ends", 2, ends[1], place, at.size(sight.new))
     return [at]
@@ -62,55 +62,6 @@ def _entries(*operands: tuple[Array, Array]) -> Iterator[tuple[int, int, int]]:
     """(place, entry at the old batch, entry at the new one) of every entry of some lists."""
     for old, new in operands:
         yield from zip(range(old.size), old.reshape(-1).tolist(), new.reshape(-1).tolist(), strict=True)
-
-
-def gather(sight: Sight) -> list[State]:
-    """Gather: whole slices of samples by fixed indices, or slices of a table by every sample's indices."""
-    sight.only((0, 1))
-    data, indices = sight.state(0), sight.state(1)
-    axis = sight.axis(0)
-    if isinstance(data, Batched) and isinstance(indices, Batched):
-        sight.refuse("data and indices both hold the batch: it pairs samples with each other")
-    if isinstance(indices, Batched):
-        return [sight.moved(indices, axis + indices.axis)]
-    at = sight.data()
-    if at.axis == axis:
-        sight.refuse(_SAMPLE)
-    return [sight.moved(at, at.axis if at.axis < axis else at.axis + sight.rank(1) - 1)]
-
-
-def elements(*parts: int) -> "Elements":
-    """GatherElements, ScatterElements: every operand has the batch at one axis, and the indices run along another."""
-    return Elements(parts)
-
-
-class Elements:
-    """The rule of an operator whose operands `parts` are indexed together."""
-
-    def __init__(self, parts: tuple[int, ...]) -> None:
-        """`parts` are positions of inputs."""
-        self.parts = parts
-
-    def __call__(self, sight: Sight) -> list[State]:
-        """Where the samples of the output are."""
-        sight.only(self.parts)
-        at = sight.shared(dict.fromkeys(self.parts, sight.used[0].axis))
-        return sight.refuse(_SAMPLE) if sight.axis(0) == at.axis else [at]
-
-
-def gather_nd(sight: Sight) -> list[State]:
-    """GatherND: along batch dimensions of both, or from a table, or whole slices that hold all samples."""
-    sight.only((0, 1))
-    data, indices, shared = sight.state(0), sight.state(1), int(sight.attr("batch_dims", 0))
-    if isinstance(indices, Batched) and indices.axis < shared:
-        return [sight.shared({0: indices.axis, 1: indices.axis})]
-    width, rank = sight.shape(1)[-1], sight.rank(1)
-    if isinstance(indices, Batched):
-        return [indices] if not isinstance(data, Batched) and indices.axis < rank - 1 else sight.refuse(_SAMPLE)
-    at = sight.data()
-    if at.axis < shared:
-        return [sight.shared({0: at.axis, 1: at.axis})]
-    return [sight.moved(at, rank - 1 + at.axis - width)] if at.axis >= shared + width else sight.refuse(_SAMPLE)
 
 
 def pad(sight: Sight) -> list[State]:
@@ -198,23 +149,6 @@ def affine_grid(sight: Sight) -> list[State]:
     new = sizes[1].reshape(-1).tolist()
     if new[0] != at.size(sight.new):
         sight.set_entry("size", 1, sizes[1], 0, at.size(sight.new))
-    return [at]
-
-
-def one_hot(sight: Sight) -> list[State]:
-    """OneHot: a new axis beside the samples."""
-    sight.only((0,))
-    at = sight.data()
-    axis = from_front(int(sight.attr("axis", -1)), sight.rank() + 1)
-    return [sight.moved(at, at.axis + (axis <= at.axis))]
-
-
-def compress(sight: Sight) -> list[State]:
-    """Compress along another axis."""
-    sight.only((0,))
-    at = sight.data()
-    if "axis" not in sight.node.attrs or sight.axis(0) == at.axis:
-        sight.refuse(_SAMPLE)
     return [at]
 
 

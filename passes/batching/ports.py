@@ -32,10 +32,8 @@ class Ports:
         of one dimension may be a value for each sample, or one for all.
         """
         if self.size is not None:
-            sizes = [self.size]
-        else:
-            sizes = [next(probe for probe in _PROBES if probe != batch), 1]
-        return [(self.axes, size) for size in sizes]
+            return [(self.axes, self.size)]
+        return [(self.axes, next(probe for probe in _PROBES if probe != batch)), (self.axes, 1)]
 
     def bound(self, size: int) -> dict[str, int]:
         """What to bind for shape inference."""

@@ -202,6 +202,10 @@ class Sight:
         value = None if array is None or needs_tile else self._repeated(array, position, axis, at)
         self.known.plan(Repeat(self.view, self.node, position, axis, value, self.new))
 
+    def repeat(self, position: int, axis: int, value: Array) -> None:
+        """Plan a constant that has one slice per sample of the new batch along `axis`."""
+        self.known.plan(Repeat(self.view, self.node, position, axis, value, self.new))
+
     def _repeated(self, array: Array, position: int, axis: int, at: Batched) -> Array:
         """A constant with one slice per sample of the new batch, where all of its slices are the same."""
         parted = array.reshape(*array.shape[:axis], at.outer, self.old, at.inner, *array.shape[axis + 1 :])

@@ -2,25 +2,28 @@
 
 from collections.abc import Mapping
 
-from roofwright.passes.batching import axes, labels, moves, views
+from roofwright.passes.batching import axes, labels, moves, picks, views
 from roofwright.passes.batching.axes import Rule
 
 _UNARY = (
-    "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid "
-    "HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh "
-    "Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu"
-).split()
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "Ceil", "Celu", "Clip", "Cos",
+    "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN",
+    "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign",
+    "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu",
+)  # fmt: skip
 _ELEMENTWISE = (
-    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod "
-    "Mul Or PRelu Pow Sub Sum Where Xor"
-).split()
+    "Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual",
+    "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where", "Xor",
+)  # fmt: skip
 _REDUCTIONS = (
-    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare"
-).split()
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+    "ReduceSum", "ReduceSumSquare",
+)  # fmt: skip
 _BY_SAMPLE = (
-    "AveragePool Conv ConvInteger ConvTranspose DepthToSpace GlobalAveragePool GlobalLpPool GlobalMaxPool "
-    "GroupNormalization InstanceNormalization LRN LpPool QLinearConv STFT SpaceToDepth"
-).split()
+    "AveragePool", "Conv", "ConvInteger", "ConvTranspose", "DepthToSpace", "GlobalAveragePool", "GlobalLpPool",
+    "GlobalMaxPool", "GroupNormalization", "InstanceNormalization", "LRN", "LpPool", "QLinearConv", "STFT",
+    "SpaceToDepth",
+)  # fmt: skip
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_UNARY, axes.unary),
@@ -33,7 +36,7 @@ RULES: Mapping[str, Rule] = {
     "Attention": axes.attention,
     "BatchNormalization": axes.batch_norm,
     "CastLike": axes.like,
-    "Compress": moves.compress,
+    "Compress": picks.compress,
     "Concat": moves.concat,
     "CumProd": axes.cumulative,
     "CumSum": axes.cumulative,
@@ -46,9 +49,9 @@ RULES: Mapping[str, Rule] = {
     "Expand": moves.expand,
     "Flatten": views.flatten,
     "GRU": axes.recurrent,
-    "Gather": moves.gather,
-    "GatherElements": moves.elements(0, 1),
-    "GatherND": moves.gather_nd,
+    "Gather": picks.gather,
+    "GatherElements": picks.elements(0, 1),
+    "GatherND": picks.gather_nd,
     "Gemm": labels.gemm,
     "GridSample": axes.samples(0, 1),
     "Hardmax": axes.softmax,
@@ -60,7 +63,7 @@ RULES: Mapping[str, Rule] = {
     "MatMulInteger": labels.matmul_integer,
     "MaxPool": axes.max_pool,
     "MeanVarianceNormalization": axes.mean_variance,
-    "OneHot": moves.one_hot,
+    "OneHot": picks.one_hot,
     "Pad": moves.pad,
     "QLinearMatMul": labels.qlinear_matmul,
     "QuantizeLinear": axes.quantize,
@@ -70,7 +73,7 @@ RULES: Mapping[str, Rule] = {
     "Resize": moves.resize,
     "ReverseSequence": axes.reverse_sequence,
     "RotaryEmbedding": axes.rotary,
-    "ScatterElements": moves.elements(0, 1, 2),
+    "ScatterElements": picks.elements(0, 1, 2),
     "Slice": moves.slice_,
     "Softmax": axes.softmax,
     "Split": moves.split,

@@ -13,7 +13,6 @@ from roofwright.graph import (
     InvariantError,
     UnsupportedError,
     UsageError,
-    View,
     annotate,
     infer,
     key,
@@ -53,7 +52,7 @@ class _Study:
 
 @dataclass(frozen=True)
 class WidenBatch(Pass):
-    """`f(x[b, ...])` --> `f(x[n, ...])`, whose result is that of n single samples, joined
+    """`f(x[b, ...])` --> `f(x[n, ...])`, whose result is that of n single samples, joined.
 
     1. The batch is a number: inputs, outputs and everything between get the new one. Targets of Reshape, Expand and
        Resize that hold it, alone or in a product, get new entries; constants and states made for the old batch are
@@ -171,7 +170,9 @@ def _insert_tile(edit: Edit, plan: Repeat) -> None:
     source, name = plan.node.inputs[plan.position], f"{key(plan.node)}_input{plan.position}"
     rank = len(source.shape or ())
     counts = np.asarray([plan.times if axis == plan.axis else 1 for axis in range(rank)], np.int64)
-    shape = [d * plan.times if axis == plan.axis and isinstance(d, int) else d for axis, d in enumerate(source.shape or ())]
+    shape = [
+        d * plan.times if axis == plan.axis and isinstance(d, int) else d for axis, d in enumerate(source.shape or ())
+    ]
     made = edit.variable(name, source.dtype, shape)
     repeats = edit.constant(f"{name}_repeats", counts)
     edit.node("Tile", [source, repeats], [made], name=f"{name}_tile", sources=(plan.node,), before=plan.node)
@@ -181,7 +182,9 @@ def _insert_tile(edit: Edit, plan: Repeat) -> None:
 def _settle(graph: gs.Graph, study: _Study) -> None:
     """Give every tensor its new shape, then hold them against what inference says."""
     analysis, index = study.analysis, study.analysis.question.index
-    tensors = {id(t): t for g in index.graphs for t in (*g.inputs, *g.outputs, *(o for n in g.nodes for o in n.outputs))}
+    tensors = {
+        id(t): t for g in index.graphs for t in (*g.inputs, *g.outputs, *(o for n in g.nodes for o in n.outputs))
+    }
     for tensor in tensors.values():
         if isinstance(tensor, gs.Variable) and tensor.shape is not None:
             tensor.shape = _new_shape(tensor, study)
@@ -195,6 +198,12 @@ def _settle(graph: gs.Graph, study: _Study) -> None:
             raise InvariantError(f"{tensor.name} has the shape {found.shape} at the new batch, expected {expected}")
 
 
+def _variables(index: Index) -> Iterator[gs.Tensor]:
+    for graph in index.graphs:
+        yield from (*graph.inputs, *graph.outputs)
+        yield from (tensor for node in graph.nodes for tensor in node.outputs)
+
+
 def _new_shape(tensor: gs.Variable, study: _Study) -> list[int | str | None]:
     analysis, state = study.analysis, study.analysis.state(tensor)
     batch = analysis.new
@@ -206,5 +215,3 @@ def _new_shape(tensor: gs.Variable, study: _Study) -> list[int | str | None]:
     if values is not None and len(values[1].shape) == len(shape):
         shape = list(values[1].shape)
     return shape
-
-

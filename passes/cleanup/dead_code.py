@@ -6,9 +6,10 @@ from typing import ClassVar
 import onnx
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import Edit, Index, View, all_graphs, key, subgraphs
+from roofwright.graph import Edit, Index, View, all_graphs, drop_unused_initializers, key, subgraphs
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 
+_OUTPUTS_MATTER = ("BatchNormalization",)  # how many outputs it has says whether it trains
 _OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 
 
@@ -20,10 +21,11 @@ class DeadCode(Pass):
        the nodes that only it read.
     2. A body node: the same inside its own graph. A dead If, Loop or Scan takes its bodies along.
     3. Trailing outputs that the operator declares optional and nobody reads (the mask of Dropout, the indices of
-       MaxPool) are cut off a living node.
+       MaxPool) are cut off a living node. Not those of BatchNormalization, whose number means training.
+    4. Initializers that nothing used when the model was read.
 
     Declines when the node, or a node in one of its bodies, belongs to a custom domain: it may have an effect that the
-    graph does not show. Unused initializers need no pass: what no node reads is not written.
+    graph does not show.
 
     Numerics: exact.
     """
@@ -42,6 +44,8 @@ class DeadCode(Pass):
             records += _sweep(view, edit)
             edit.flush()
             records += [record for node in inner.nodes for record in _trim(node, view, edit)]
+        unused = drop_unused_initializers(graph)
+        records += [Record("drop-unused-initializer", name, "Constant", applied=True) for name in unused]
         return PassResult(tuple(records))
 
 
@@ -76,7 +80,7 @@ def _is_dead(node: gs.Node, view: View) -> bool:
 def _trim(node: gs.Node, view: View, edit: Edit) -> list[Record]:
     """Case 3."""
     keep = len(node.outputs)
-    if keep < 2 or not view.is_op(node, node.op) or not onnx.defs.has(node.op, view.opset):
+    if keep < 2 or not view.is_op(node, node.op) or node.op in _OUTPUTS_MATTER or not onnx.defs.has(node.op, view.opset):
         return []
     formal = onnx.defs.get_schema(node.op, view.opset).outputs
     while keep > 1 and keep <= len(formal) and formal[keep - 1].option == _OPTIONAL:

@@ -23,9 +23,8 @@ def scale_and_shift(node: gs.Node, view: View) -> tuple[Vector, Vector]:
         raise Decline("it is in training mode")
     if not view.attr(node, "spatial", 1):
         raise Decline("it normalises every element on its own (spatial = 0)")
-    for extra in node.outputs[1:]:
-        if extra.name and (extra.outputs or view.is_output(extra)):
-            raise Decline(f"its statistics {extra.name!r} are used")
+    if len(view.used_outputs(node)) > 1:
+        raise Decline("it has more than one output, which before opset 14 means that it trains")
     vectors = []
     for position, what in enumerate(_PARAMETERS, start=1):
         value = constant_weight(node, position, view)
@@ -120,8 +119,7 @@ class FuseBatchNorm(WeightPass):
        unless `t` is 0.
 
     Declines when the producer's result has another reader; a weight, bias or parameter is not a constant or may be
-    overridden; the parameters do not fit the channels; `variance + epsilon` is not positive; statistics are used or the
-    node trains; a folded value is not finite in the weight's type (65504 in float16) or so small that it would lose its
+    overridden; the parameters do not fit the channels; `variance + epsilon` is not positive; it trains; a folded value is not finite in the weight's type (65504 in float16) or so small that it would lose its
     precision; a shared weight is too large to copy. A normalisation without such a neighbour stays.
 
     Numerics: rounding; computed in float64.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from roofwright.cost_model import Costing, Kernel, Placement, Prefetch, Schedule
+from roofwright.cost_model import Costing, Kernel, Placement, Prefetch, Schedule, holds_weights
 from roofwright.passes.scheduling.allocation import Request, offsets
 
 
@@ -66,7 +66,11 @@ def _working(costing: Costing, at: int, ahead: Sequence[Prefetch]) -> list[Place
     kernel, name = costing.kernels[at], level.name if level else ""
     buffers = []
     for operand, streams in [(o, stay != o.constant) for o in kernel.reads] + [(o, True) for o in kernel.writes]:
-        if operand.name in kept or any(buffer.tensor == operand.name for buffer in buffers):
+        if (
+            operand.name in kept
+            or (operand.constant and not holds_weights(costing.target))
+            or any(buffer.tensor == operand.name for buffer in buffers)
+        ):
             continue
         whole = costing.bytes_of(operand)
         slice_bytes = max(1, ceil(whole / tiles)) if streams else max(1, ceil(whole))

@@ -14,7 +14,7 @@ import numpy as np
 from roofwright.cost_model.library import KernelTime, kernels_of
 from roofwright.cost_model.simt_conv import Direction
 from roofwright.cost_model.units import Bools, Nests
-from roofwright.targets import Target, load_target
+from roofwright.targets import Simt, Target, load_target
 from roofwright.tools.validate.base import Comparison, Reader, Result, Table, load_all
 
 # P100's header names a workstation board, which takes cards only.
@@ -36,8 +36,6 @@ MACHINES: Mapping[str, str] = {
 }
 _STACKS: Mapping[str, str] = {"5": "cudnn5", "6": "cuda8", "7": "cudnn7"}  # cuDNN's major version -> stack
 _DTYPES: Mapping[str, str] = {"fp32": "float32", "fp16_mul_fp32_acc": "float16", "int8_acc32": "int8"}
-# cuBLAS 10 and cuDNN 7 multiply int8 in plain layouts by dot products on the lanes; tensor cores want layouts of their own.
-_PLAIN_INT8_ENGINES = ("sm",)
 _CONV = ("n", "c", "h", "w", "k", "r", "s", "pad_h", "pad_w", "stride_h", "stride_w")
 _DIRECTIONS: Mapping[str, tuple[str, Direction]] = {
     "ms_fwd": ("forward", "forward"),
@@ -129,8 +127,19 @@ def _conv(
 
 def _kernels(nests: Nests, group: _Group, direction: Direction, depth_first: Bools | None) -> KernelTime:
     dtype = _DTYPES[group.precision]
-    engines = _PLAIN_INT8_ENGINES if dtype == "int8" and group.target.engines[0].kind == "simt" else ()
+    engines = _engines(group.target, dtype)
     return kernels_of(nests, group.target, dtype, direction, engines=engines, depth_first=depth_first)
+
+
+def _engines(target: Target, dtype: str) -> tuple[str, ...]:
+    """Engines of a GPU that do what the benchmark asks of them; empty: any.
+
+    int8 in plain layouts runs as dot products on the lanes with cuBLAS 10 and cuDNN 7; products of float16 with float32
+    sums need tensor cores, lanes would sum in float16.
+    """
+    with_unit = [e.name for e in target.engines if isinstance(e.geometry, Simt) and e.geometry.unit]
+    without = [e.name for e in target.engines if isinstance(e.geometry, Simt) and not e.geometry.unit]
+    return tuple({"int8": without, "float16": with_unit}.get(dtype, []))
 
 
 def _compared(

@@ -89,7 +89,7 @@ def _fully_connected_s(record: _Record, target: Target) -> float:
     constants, memory = target.stack.constants, target.device_memory
     passes = record["params"] * constants["memory_bytes_per_parameter"] / (memory.bytes_per_s * memory.efficiency)
     dispatched_s = (record["layers"] + 1) * constants["layer_s"]
-    return max(float(np.sum(products_s)) + passes, dispatched_s)
+    return float(max(np.sum(products_s) + passes, dispatched_s))
 
 
 def _resnet50(batch: int, precision: str, target: Target) -> Priced:
