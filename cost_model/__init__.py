@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from roofwright.cost_model.roof import Roof
     from roofwright.cost_model.schedule import (
         Kernel,
+        Loop,
         NodeRef,
         Placement,
         Prefetch,
@@ -43,6 +44,7 @@ _HOMES = {
     "KernelWork": "kernels",
     "unit_time": "matrix_unit",
     "Kernel": "schedule",
+    "Loop": "schedule",
     "NodeRef": "schedule",
     "Placement": "schedule",
     "Prefetch": "schedule",
@@ -84,6 +86,7 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "KernelWork",
     "unit_time",
     "Kernel",
+    "Loop",
     "NodeRef",
     "Placement",
     "Prefetch",

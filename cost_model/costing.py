@@ -5,22 +5,25 @@ and tiles, double-buffered inside, nothing kept on chip between kernels. With on
 tensors and prefetches are priced on the same machine.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roofwright.cost_model.kernels import KernelWork, gather, op_by_op, scheduled
+from roofwright.cost_model.cutting import Extents, Pipeline, extents, pipeline, read_tilings, tiling_of
+from roofwright.cost_model.kernels import KernelWork, gather, op_by_op, scheduled, stored_outputs
 from roofwright.cost_model.losses import Evaluations
+from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.model import GraphModel
 from roofwright.cost_model.overhead import launch_seconds, link_seconds, request_seconds, slowdown
 from roofwright.cost_model.pricing import Prices, price
 from roofwright.cost_model.residency import Residency, residency
 from roofwright.cost_model.roof import Roof, roof
-from roofwright.cost_model.schedule import Schedule
+from roofwright.cost_model.schedule import Schedule, Tiling
+from roofwright.cost_model.slices import Slice, slices
+from roofwright.cost_model.stages import Feed, kernel_tiles
 from roofwright.cost_model.tight import tighten
 from roofwright.cost_model.timeline import Timeline, timeline
-from roofwright.cost_model.traffic import Feed, Pipeline, Traffic, kernel_tiles, operand_bytes, pipeline, traffic
+from roofwright.cost_model.traffic import Traffic, is_cache, operand_bytes, traffic
 from roofwright.cost_model.units import Floats
 from roofwright.cost_model.work import Operand
 from roofwright.targets import Engine, Simd, Target
@@ -113,26 +116,25 @@ def overlaps_memory(engine: Engine) -> bool:
     return not isinstance(engine.geometry, Simd) or engine.geometry.overlaps_memory
 
 
-def extents(prices: Prices, kernels: Sequence[KernelWork]) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, output channels) of each kernel: its anchor's, or the elements it writes where it has none."""
-    elements = np.array([max((o.elements for o in k.writes), default=1) for k in kernels], np.int64)
-    nests, at, has = prices.nests, prices.anchor, prices.anchor >= 0
-    if not len(nests):
-        return elements, elements
-    rows, columns = (nests.repeat * nests.rows)[at], (nests.repeat * nests.out_channels)[at]
-    return np.where(has, rows, elements), np.where(has, columns, elements)
-
-
 @dataclass(frozen=True)
 class Costing:
-    """Everything known before the timeline runs: what scheduling passes decide on, and `estimate` adds up."""
+    """Everything known before the timeline runs: what scheduling passes decide on, and `estimate` adds up.
+
+    Attributes:
+        model, target: what is priced, and on which machine.
+        kernels: what runs together, in order; all else has one entry for each.
+        outputs: tensors whose bytes the caller reads.
+        prices, held, moved, size, cut: compute, what stays on chip, off-chip bytes, extents of the loops, tiles.
+    """
 
     model: GraphModel
     target: Target
     kernels: tuple[KernelWork, ...]
+    outputs: frozenset[str]
     prices: Prices
     held: Residency
     moved: Traffic
+    size: Extents
     cut: Pipeline
 
     @classmethod
@@ -141,11 +143,13 @@ class Costing:
         partition = op_by_op(model.works) if schedule is None else scheduled(model.works, schedule)
         kernels = gather(partition, model.works, model.outputs)
         prices = price(kernels, target)
-        held = residency(kernels, model.outputs, schedule, target)
-        moved = traffic(kernels, target, held.kept, prices.off_chip_factor)
-        cut = pipeline(moved, held.local_bytes, extents(prices, kernels), prices.busy_s, target)
-        moved, cut = tighten(kernels, prices, held, moved, cut, target)
-        return cls(model, target, tuple(kernels), prices, held, moved, cut)
+        outputs = stored_outputs(model.works, model.outputs)
+        held = residency(kernels, outputs, schedule, target)
+        moved, size = traffic(kernels, target, held.kept, prices.off_chip_factor), extents(kernels, prices)
+        written = read_tilings(schedule, size, target)
+        cut = pipeline(moved, held.local_bytes, size, prices.busy_s, target, written)
+        moved, cut = tighten(kernels, prices, held, moved, cut, target, written)
+        return cls(model, target, tuple(kernels), outputs, prices, held, moved, size, cut)
 
     def estimate(self, resident_weights: bool = False) -> Estimate:
         """Run the timeline and account for every second; see the module's `estimate`."""
@@ -173,7 +177,7 @@ class Costing:
             link_bytes=link_bytes,
             on_chip_bytes=float(np.max(self.cut.footprint_bytes, initial=0.0)),
             clock_ratio=ratio,
-            bound=roof(self.kernels, prices, target),
+            bound=roof(self.kernels, prices, target, self.outputs, self._crossing_bytes(burst)),
             not_modelled=self.model.not_modelled + self._unplaced(),
             assumptions=self.model.assumptions(target),
         )
@@ -186,7 +190,7 @@ class Costing:
     def spare_bytes(self) -> Floats:
         """On-chip bytes that each kernel leaves free; none where a cache decides."""
         on_chip = self.target.on_chip
-        if on_chip is None or on_chip.managed == "cache":
+        if on_chip is None or is_cache(self.target):
             return np.zeros(len(self.kernels))
         return np.maximum(on_chip.capacity_bytes - self.cut.footprint_bytes, 0.0)
 
@@ -207,6 +211,20 @@ class Costing:
         )
         tiles = kernel_tiles(moved or self.moved, self.cut, feed, self.target)
         return timeline(tiles, shared_port=True, window=window, plan=None if window else self.held.plan)
+
+    def tiling(self, at: int) -> Tiling | None:
+        """How kernel `at` is cut at the on-chip memory; None where a cache decides."""
+        on_chip = self.target.on_chip
+        return None if on_chip is None or is_cache(self.target) else tiling_of(self.cut, at, self.size, on_chip.name)
+
+    def slices(self, at: int) -> list[Slice]:
+        """What kernel `at` alone holds on chip."""
+        return slices(self.kernels[at], at, self.cut, self.held.kept[at], self.target)
+
+    def _crossing_bytes(self, burst: Timeline) -> Floats:
+        """What every kernel must move itself: once, and without what was loaded ahead of it."""
+        rate = effective_bytes_per_s(self.target.device_memory)
+        return np.maximum(self.moved.least_bytes - burst.prefetched_s * rate, 0.0)
 
     def _saved(self, usual: Timeline, slower: float) -> float:
         """Seconds that a request saves when the weights are on chip already; 0 where they do not fit."""

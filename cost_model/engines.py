@@ -96,8 +96,9 @@ def assign(matrix_s: Floats, vector_s: Floats, floor_s: Floats, handover_s: floa
     """The engines of the matrix and of the elementwise part of every kernel.
 
     Args:
-        matrix_s, vector_s: seconds of kernel k on engine e, shape (engines, kernels); inf where it cannot, 0 where the
-            kernel has no such part.
+        matrix_s: seconds of the matrix part of kernel k on engine e, shape (engines, kernels); inf where it cannot, 0
+            where the kernel has none.
+        vector_s: the same of its elementwise part.
         floor_s: seconds that a kernel takes whatever its engine (its transfers), shape (kernels,).
         handover_s: cost of moving from one engine to another.
 

@@ -4,7 +4,7 @@ A kernel's internal tensors never leave the chip. Views (Reshape, Identity ...) 
 every operand is followed back to the tensor that really holds it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from roofwright.cost_model.graph_work import NodeWork
@@ -41,6 +41,12 @@ class KernelWork:
         """Every loop nest with the node it belongs to."""
         return [(node, nest) for node in self.nodes for nest in node.work.nests]
 
+    @property
+    def nest_operands(self) -> tuple[Operand, Operand, Operand]:
+        """Input, weights and result of the anchor; only for kernels with a nest."""
+        work = next(node.work for node in self.nodes if node.work.nest is not None)
+        return work.reads[0], work.reads[min(1, len(work.reads) - 1)], work.writes[0]
+
 
 def storage_names(works: Iterable[NodeWork]) -> dict[str, str]:
     """Tensor name -> name of the tensor whose bytes it is, for the outputs of views of non-constants."""
@@ -55,6 +61,12 @@ def storage_names(works: Iterable[NodeWork]) -> dict[str, str]:
             seen.add(source)
             names[name] = names[source]
     return names
+
+
+def stored_outputs(works: Iterable[NodeWork], outputs: Iterable[str]) -> frozenset[str]:
+    """The tensors whose bytes the caller reads: graph outputs, followed back through views."""
+    alias = storage_names(works)
+    return frozenset(alias.get(name, name) for name in outputs)
 
 
 def op_by_op(works: Sequence[NodeWork]) -> list[list[NodeWork]]:
@@ -87,7 +99,7 @@ def gather(
         outputs: names of the graph's outputs.
     """
     alias = storage_names(works)
-    kept = {alias.get(name, name) for name in outputs}
+    kept = frozenset(alias.get(name, name) for name in outputs)
     readers: dict[str, set[int]] = {}
     for index, nodes in enumerate(partition):
         for node in nodes:
@@ -100,7 +112,7 @@ def _kernel(
     index: int,
     nodes: Sequence[NodeWork],
     alias: Mapping[str, str],
-    kept: set[str],
+    kept: Collection[str],
     readers: Mapping[str, set[int]],
 ) -> KernelWork:
     made = {operand.name for node in nodes for operand in node.work.writes}

@@ -5,6 +5,7 @@ the ideal sum to the total exactly, whatever the model says. After F. Iandola, "
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -58,6 +59,6 @@ class Evaluations:
     def by_kernel(self) -> dict[str, Floats]:
         """Seconds that every kernel loses to each cause, shape (n,); the link belongs to none of them."""
         steps = (self.ideal_s, self.shaped_s, self.busy_s, self.roofline_s, self.timeline_s)
-        parts = [later - earlier for earlier, later in zip(steps, steps[1:], strict=False)]
+        parts = [later - earlier for earlier, later in pairwise(steps)]
         columns = [*parts, np.zeros_like(self.ideal_s), self.overhead_s]
         return {name: column for (name, _), column in zip(CAUSES, columns, strict=True)}

@@ -84,15 +84,16 @@ def price(kernels: Sequence[KernelWork], target: Target) -> Prices:
     combine = _combined(on == beside, np.where(np.isfinite(lanes_s), lanes_s, 0.0))
 
     def total(values: Floats) -> Floats:
-        return np.bincount(owner, np.where(np.isfinite(values), values, 0.0) * copies, minlength=count)
+        finite = np.where(np.isfinite(values), values, 0.0) * copies
+        return np.asarray(np.bincount(owner, finite, minlength=count), np.float64)
 
     peak = np.array([special_peak(target, held.multiply) for held in storage])
     macs = stacked.macs * copies
     factor = np.ones(count)
     np.maximum.at(factor, owner, table.factor[here])
     return Prices(
-        macs=np.bincount(owner, macs, minlength=count),
-        ideal_s=np.bincount(owner, np.divide(macs, peak, out=np.zeros_like(macs), where=peak > 0), minlength=count),
+        macs=total(stacked.macs),
+        ideal_s=total(np.divide(stacked.macs, peak, out=np.zeros_like(macs), where=peak > 0)),
         padded_s=combine(total(table.padded_s[here])),
         busy_s=combine(total(table.busy_s[here])),
         inner_s=total(table.inner_s[here]),
@@ -112,7 +113,8 @@ def price(kernels: Sequence[KernelWork], target: Target) -> Prices:
 def _summed(values: Floats, owner: Ints, copies: Floats, count: int) -> Floats:
     """Per kernel and engine, the sum over its nests; shape (engines, count)."""
     out = np.zeros((len(values), count))
-    np.add.at(out, (slice(None), owner), values * copies)
+    for row, priced in zip(out, values * copies, strict=True):
+        np.add.at(row, owner, priced)
     return out
 
 
@@ -153,7 +155,8 @@ def _unplaced(
 def _flatten(
     kernels: Sequence[KernelWork], target: Target
 ) -> tuple[list[LoopNest], Ints, Floats, list[Storage], list[str]]:
-    nests, owner, copies, storage, classes = [], [], [], [], []
+    nests, owner, copies, storage = [], [], [], []
+    classes: list[str] = []
     for position, kernel in enumerate(kernels):
         for node, nest in kernel.nests:
             nests.append(nest)

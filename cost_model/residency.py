@@ -65,7 +65,8 @@ def _cached(kernels: Sequence[KernelWork], outputs: Collection[str], target: Tar
     """What a cache keeps: a tensor is still there when little enough was touched since it was made.
 
     A read hits while the tensor and everything touched after the kernel that made it, up to the end of the one that
-    reads it, fit the usable share of the last cache. If every reader hits, the tensor is dead before it is written back.
+    reads it, fit the usable share of the last cache. If every reader hits, the tensor is dead before it is written
+    back.
     """
     assert target.on_chip is not None
     room = CACHE_SHARE * target.on_chip.capacity_bytes

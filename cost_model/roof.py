@@ -4,7 +4,7 @@ Every nest and every elementwise node is one piece of work; any engine that may 
 the graph's inputs, weights and outputs must cross.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ class Roof:
 
     Attributes:
         graph: least device time of the whole graph, and why.
-        kernels: least time of each kernel run alone.
+        kernels: least time of each kernel with what the schedule keeps on chip or loads ahead of it.
         off_chip_bytes: inputs, weights and outputs of the graph, each once.
     """
 
@@ -39,20 +39,31 @@ class Roof:
         return self.graph.total_s
 
 
-def roof(kernels: Sequence[KernelWork], prices: Prices, target: Target) -> Roof:
-    """Bounds of kernels in their order; vectorised over their pieces of work."""
+def roof(
+    kernels: Sequence[KernelWork], prices: Prices, target: Target, outputs: Collection[str], crossing_bytes: Floats
+) -> Roof:
+    """Bounds of kernels in their order; vectorised over their pieces of work.
+
+    Args:
+        kernels: in order.
+        prices: of these kernels.
+        target: the machine.
+        outputs: tensors whose bytes the caller reads.
+        crossing_bytes: what each kernel must move itself, once: operands that are neither found on chip nor loaded
+            ahead, and results that leave.
+    """
     memory = target.device_memory
     pieces, owner = _pieces(kernels, prices, target)
     made = {operand.name for kernel in kernels for operand in kernel.writes}
-    read = {o.name: operand_bytes(o, target) for k in kernels for o in k.reads if o.name not in made}
-    consumed = {operand.name for kernel in kernels for operand in kernel.reads}
-    final = {o.name: operand_bytes(o, target) for k in kernels for o in k.writes if o.name not in consumed}
+    read: dict[str, float] = {}
+    for operand in (o for k in kernels for o in k.reads if o.name not in made):
+        read[operand.name] = max(read.get(operand.name, 0.0), operand_bytes(operand, target))
+    final = {o.name: operand_bytes(o, target) for k in kernels for o in k.writes if o.name in outputs}
     floor_bytes = sum(read.values()) + sum(final.values())
     alone = kernel_bound(pieces, np.zeros(len(pieces)), memory.bytes_per_s).compute_s
     compute_s = np.zeros(len(kernels))
     np.maximum.at(compute_s, owner, alone)
-    crossing = [sum(operand_bytes(o, target) for o in (*k.reads, *k.writes)) for k in kernels]
-    bounds = KernelBound(compute_s, np.array(crossing, np.float64) / memory.bytes_per_s)
+    bounds = KernelBound(compute_s, crossing_bytes / memory.bytes_per_s)
     return Roof(graph_bound(pieces, floor_bytes, memory.bytes_per_s), bounds, floor_bytes)
 
 

@@ -7,8 +7,8 @@ from roofwright.targets import Memory, Target
 def check_capacity(schedule: Schedule, target: Target) -> None:
     """Raise `ScheduleError` where the schedule asks for more than the target has.
 
-    Every engine and memory level must exist; a tiling may also be that of the engine's own unit. In an explicit memory every buffer has an address and ends within the
-    capacity; in a cache the buffers that are live together fit.
+    Every engine and memory level must exist; a tiling may also be that of the engine's own unit. In an explicit memory
+    every buffer has an address and ends within the capacity; in a cache the buffers that are live together fit.
     """
     engines = {engine.name for engine in target.engines}
     memories = {memory.name: memory for memory in target.memories}

@@ -89,6 +89,15 @@ def best_tiling(
     return _chosen(asked, case, owner, _thicker(case, tiles))
 
 
+def stated_tiling(
+    nests: Nests, buffers: Buffers, element_bytes: tuple[Any, Any, Any], acc_bytes: Any, tiles: Tiles
+) -> Tilings:
+    """What given tiles cost: arguments and result as those of `best_tiling`."""
+    problem, room = Problem.of(nests, element_bytes, acc_bytes), Room.of(buffers, len(nests))
+    fits, size = room.holds(problem, tiles)
+    return _described(problem, room, tiles, fits, size)
+
+
 @dataclass(frozen=True)
 class _Case:
     """What is asked of each candidate."""

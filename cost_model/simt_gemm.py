@@ -30,6 +30,7 @@ from roofwright.cost_model.units import Floats, Ints
 
 _SUM_BYTES = 4  # a partial sum is a float32
 _COSTS = 6  # float fields of Kernels
+_TIE = 1e-6  # of two kernels that a memory holds to the same time, the one that computes less wins
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def best_kernels(
         least_s = _least_s(work, gpu, tile, grid, rate)
         for at, split in _splits(work, gpu, tile, grid, split_depth, least_s, best[-1]):
             costs = _priced(work.take(at), gpu, tile, grid[:, at], split, rate)
-            won = costs[-1] < best[-1, at]
+            won = costs[-1] + _TIE * costs[1] < best[-1, at] + _TIE * best[1, at]
             best[:, at[won]] = costs[:, won]
             chosen[at[won]], splits[at[won]] = number, split[won]
     padded_s, busy_s, inner_s, dram_bytes, serial_s, total_s = best

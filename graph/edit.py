@@ -35,6 +35,7 @@ class Edit:
         self.added: list[gs.Node] = []
         self._before: dict[int, list[gs.Node]] = {}
         self._last: list[gs.Node] = []
+        self._keys: dict[int, str] = {}  # of removed nodes, whose outputs are gone
 
     # ---- making things
     def constant(self, name: str, values: NDArray[Any]) -> gs.Constant:
@@ -121,7 +122,8 @@ class Edit:
 
     # ---- taking nodes out
     def remove(self, node: gs.Node) -> None:
-        """Detach a node, with what its bodies read; its outputs lose their producer and may be given to another node."""
+        """Detach a node, with what its bodies read; its outputs lose their producer and may go to another node."""
+        self._keys[id(node)] = key(node)
         bodies = [inner for body in subgraphs(node) for inner in all_graphs(body)]
         for inside in [held for body in bodies for held in body.nodes]:
             self._detach(inside)
@@ -192,7 +194,7 @@ class Edit:
         metadata, names = node_metadata(survivor), []
         for source in sources:
             theirs = node_metadata(source)
-            names += theirs.get(SOURCE_KEY, source.name or key(source)).split(" + ")
+            names += theirs.get(SOURCE_KEY, source.name or self._keys.get(id(source)) or key(source)).split(" + ")
             for name, value in theirs.items():
                 metadata.setdefault(name, value)
         metadata[SOURCE_KEY] = " + ".join(dict.fromkeys(names))

@@ -49,7 +49,7 @@ def _name_of(name: str, inputs: Mapping[str, gs.Tensor]) -> str:
     there = ", ".join(printable(other) for other in inputs) or "none"
     if not name:
         if len(inputs) != 1:
-            raise UsageError(f"a shape without an input's name needs a model with one input, not {len(inputs)} ({there})")
+            raise UsageError(f"a shape without an input's name needs a model with one input, this one has: {there}")
         return next(iter(inputs))
     if name not in inputs:
         close = get_close_matches(name, inputs, 1)

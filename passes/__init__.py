@@ -7,6 +7,7 @@ from roofwright._lazy import attach
 if TYPE_CHECKING:
     from roofwright.passes.base import Context, Decline, LocalPass, Pass, PassResult, Record, Rewrite
     from roofwright.passes.emit import read_schedule, strip_schedule, write_schedule
+    from roofwright.passes.layers import LEVERS, Layer
     from roofwright.passes.pipeline import PASSES, Options, Result, build, optimize, optimize_graph
     from roofwright.passes.report import PassReport, Report, Side
 
@@ -24,6 +25,8 @@ _HOMES = {
     "build": "pipeline",
     "optimize": "pipeline",
     "optimize_graph": "pipeline",
+    "LEVERS": "layers",
+    "Layer": "layers",
     "Report": "report",
     "Side": "report",
     "PassReport": "report",
@@ -45,6 +48,8 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "build",
     "optimize",
     "optimize_graph",
+    "LEVERS",
+    "Layer",
     "Report",
     "Side",
     "PassReport",

@@ -174,7 +174,7 @@ class _Walk:
         while work:
             node = work.popleft()
             waiting.discard(id(node))
-            if id(node) in self.edit.removed or not self.view.is_op(node, node.op):
+            if node.op not in self.by_op or id(node) in self.edit.removed or not self.view.is_op(node, node.op):
                 continue
             added, near = len(self.edit.added), self._around(node)
             fired = False

@@ -1,4 +1,4 @@
-"""Original against a model of a larger batch: N different samples at once, and the same samples one request at a time."""
+"""Original against a model of a larger batch: N different samples at once, and the same samples one at a time."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +28,8 @@ def check_batched(
         graph: the original, for its interface.
         batched: the model of N samples, for its interface. Inputs whose shape is the same in both are the same for
             every sample.
-        original, optimized: run a feed of the original or of the larger model, return the outputs by name.
+        original: runs a feed of the original, returns the outputs by name.
+        optimized: the same for the larger model.
         dims: sizes of symbolic dimensions that are given.
         numerics: the most that the applied rewrites change results.
     """

@@ -8,8 +8,18 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from roofwright.cost_model import Estimate, GraphModel, estimate, parameter_bytes
-from roofwright.graph import UnsupportedError, UsageError, VerificationError, clone, interface, model_sidecar, read
+from roofwright.cost_model import Estimate, GraphModel, estimate, memory_bytes, parameter_bytes
+from roofwright.graph import (
+    UnsupportedError,
+    UsageError,
+    VerificationError,
+    clone,
+    interface,
+    model_sidecar,
+    notes,
+    pin_shapes,
+    read,
+)
 from roofwright.passes.base import Context, Numerics, Pass
 from roofwright.passes.check import Check, check
 from roofwright.passes.cleanup import (
@@ -22,7 +32,7 @@ from roofwright.passes.cleanup import (
     Shapes,
 )
 from roofwright.passes.emit import strip_schedule, write_schedule
-from roofwright.passes.fusion import FuseActivations, FuseAffine, FuseBatchNorm, FusePad, FuseGemm
+from roofwright.passes.fusion import FuseActivations, FuseAffine, FuseBatchNorm, FuseGemm, FusePad
 from roofwright.passes.report import PassReport, Report, Side
 from roofwright.passes.runner import PassFailed, Runner
 from roofwright.passes.scheduling import Kernels, PlaceTensors, PrefetchWeights, Tiles
@@ -70,6 +80,7 @@ class Options:
         skip: names left out.
         numerics: the most that a rewrite may change results.
         dims: symbolic dimension -> size for pricing and checking.
+        input_shapes: input name -> sizes that its symbolic dimensions become, everywhere in the model.
         batch: samples per request; None leaves it alone, "auto" chooses.
         check: compare with the original on onnxruntime.
         strict: an unplaced op, a rolled-back pass or an unverified result is an error.
@@ -82,6 +93,7 @@ class Options:
     skip: Sequence[str] = ()
     numerics: Numerics = "rounding"
     dims: Mapping[str, int] | None = None
+    input_shapes: Mapping[str, Sequence[int]] | None = None
     batch: int | str | None = None
     check: bool = True
     strict: bool = False
@@ -118,6 +130,8 @@ def optimize_graph(original: gs.Graph, target: Target, options: Options) -> tupl
     clock = _Clock()
     source = clone(original)
     strip_schedule(source)
+    if options.input_shapes:
+        pin_shapes(source, options.input_shapes)
     model = GraphModel.of(source, options.dims)
     before = estimate(model, target, resident_weights=options.resident_weights)
     clock.lap("estimate")
@@ -160,8 +174,9 @@ def _run(source: gs.Graph, target: Target, options: Options, before: Estimate) -
         runner = Runner(graph, ctx, target, before, interface(graph))
         try:
             runner.rewrite([p for p in passes if p.name not in SCHEDULING])
-            runner = _widened(runner, options)
-            runner.schedule([p for p in passes if p.name in SCHEDULING])
+            scheduling = [p for p in passes if p.name in SCHEDULING]
+            _widen(runner, options, scheduling)
+            runner.schedule(scheduling)
             return runner, blamed
         except PassFailed as failure:
             if failure.name in blamed:
@@ -169,18 +184,22 @@ def _run(source: gs.Graph, target: Target, options: Options, before: Estimate) -
             blamed[failure.name] = failure.reason
 
 
-def _widened(runner: Runner, options: Options) -> Runner:
-    """The runner on a graph of the batch that was asked for."""
+def _widen(runner: Runner, options: Options, scheduling: Sequence[Pass]) -> None:
+    """Give the runner's graph the batch that was asked for."""
     if options.batch is None:
-        return runner
-    from roofwright.passes.batching import WidenBatch, auto_batch
+        return
+    from roofwright.passes.batching import WidenBatch, choose_batch
 
-    batch = auto_batch(runner.graph, runner.target, options) if options.batch == "auto" else int(options.batch)
-    widen = WidenBatch(batch=batch)
-    result = widen.run(runner.graph, runner.ctx)
-    wider = replace(runner, expected=interface(runner.graph))
-    wider.widened(widen, result)
-    return wider
+    def price(batch: int) -> tuple[float, float, float]:
+        trial = replace(runner, graph=clone(runner.graph), reports={}, seconds={})
+        trial.widen(WidenBatch(batch=batch))
+        trial.schedule(scheduling)
+        model = GraphModel.of(trial.graph, trial.ctx.dims)
+        return trial.latest.device_s, trial.latest.latency_s, memory_bytes(trial.graph, model, trial.target)
+
+    limits = {"max_latency_s": options.max_latency_s, "max_memory_bytes": options.max_memory_bytes}
+    batch = choose_batch(price, **limits) if options.batch == "auto" else int(options.batch)
+    runner.widen(WidenBatch(batch=batch))
 
 
 def _check(source: gs.Graph, runner: Runner, options: Options) -> Check:
@@ -223,6 +242,7 @@ def _report(
         assumptions=runner.latest.assumptions,
         check=outcome,
         schedule=runner.ctx.schedule,
+        notes=tuple(notes(source)),
         seconds=seconds,
     )
 
@@ -267,8 +287,9 @@ def optimize(
     if isinstance(model, gs.Graph) and output is None:
         return Result(graph, report)
     source = model_sidecar(graph).path
-    if output is not None or source is not None:
-        place = Path(output) if output is not None else source.with_suffix(".optimized.onnx")
+    beside = None if source is None else source.with_suffix(".optimized.onnx")
+    place = beside if output is None else Path(output)
+    if place is not None:
         save(graph, place)
         return Result(place, report)
     proto = to_proto(graph, embed=True)

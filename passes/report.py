@@ -1,6 +1,6 @@
-"""The before/after report as data: what was there, what came out, what every pass gained, what was left alone and why.
+"""The before/after report as data: what was there, what came out, what every pass gained, what it left alone.
 
-Every time and byte in it is *modelled* unless its key says `bound`; what was measured (the check's differences) says so.
+Every time and byte in it is *modelled* unless its key says `bound`; what was measured (the check's) says so.
 The JSON form is versioned, sorted, and free of paths and clocks, so that two runs of the same job give the same bytes.
 """
 
@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from roofwright.cost_model import Estimate, Fallback, fallbacks, NodeWork, Schedule, op_counts
+from roofwright.cost_model import Estimate, Fallback, NodeWork, Schedule, fallbacks, op_counts
 from roofwright.passes.base import Record
 from roofwright.passes.check import Check
-from roofwright.passes.layers import Layer, layers
+from roofwright.passes.layers import LEVERS, Layer, layers
 
 SCHEMA = "roofwright.report/1"
 
@@ -139,6 +139,7 @@ class Report:
             "before": asdict(self.before),
             "after": asdict(self.after),
             "passes": [_pass(p) for p in self.passes],
+            "levers": dict(LEVERS),
             "near_misses": [{"pass": name, **_record(record)} for name, record in self.near_misses],
             "assumptions": list(self.assumptions),
             "check": asdict(self.check),

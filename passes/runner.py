@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import onnx_graphsurgeon as gs
 
 from roofwright.cost_model import Estimate, GraphModel, Schedule, estimate
-from roofwright.graph import Interface, RoofwrightError, sort_nodes, verify
+from roofwright.graph import Interface, RoofwrightError, assumed_dims, interface, sort_nodes, verify
 from roofwright.passes.base import Context, Pass, PassResult
 from roofwright.passes.report import PassReport
 from roofwright.targets import Target
@@ -61,6 +61,16 @@ class Runner:
         else:
             self._note(pass_, result, 0.0)
         return result.changed
+
+    def widen(self, pass_: Pass) -> None:
+        """Run the pass that changes the batch, and with it the interface; latencies before and after do not compare."""
+        result = self._timed(pass_)
+        self.expected = interface(self.graph)
+        self._sound(pass_.name)
+        left = assumed_dims(self.graph, {})
+        self.ctx = replace(self.ctx, dims={name: size for name, size in self.ctx.dims.items() if name in left})
+        self.latest = self._estimate(None)
+        self._note(pass_, result, 0.0)
 
     def schedule(self, passes: Sequence[Pass]) -> None:
         """Run scheduling passes; a schedule that the model prices worse than the best so far is not taken."""

@@ -157,8 +157,8 @@ class Stack:
         dispatch_s: host time per operator of an eager framework; 0.0 for a compiled graph.
         handover_s: cost of moving from one engine to another.
         dispatch_floor_s: least time of one request, whatever it holds.
-        issue_efficiency: engine kind (or "kind.dtype") -> share of the peak issue rate that good kernels reach; "tensor" is
-            a "simt" engine with tensor cores, ".conv" and ".gradient" behind either stand for convolution kernels.
+        issue_efficiency: engine kind (or "kind.dtype") -> share of the peak issue rate of good kernels; "tensor"
+            is a "simt" engine with tensor cores, ".conv" and ".gradient" behind either stand for convolution kernels.
         gemm_tiles: kind, as above -> thread-block tiles (tile_m, tile_n, slab_k) that the library has.
         fuses: epilogues this stack's kernels take ("bias", "activation", "residual", "elementwise").
         constants: named facts that only some workloads need (a training loop's input pipeline), units in the names.

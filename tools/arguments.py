@@ -70,7 +70,7 @@ def dims(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[s
         name, _, text = value.rpartition("=")
         number = whole(text)
         if not name or number is None:
-            raise click.BadParameter(f"{value!r} is no dimension; expected NAME=SIZE with SIZE from 1 to {_LARGEST_DIM}")
+            raise click.BadParameter(f"{value!r} is no dimension; expected NAME=SIZE, SIZE from 1 to {_LARGEST_DIM}")
         if found.get(name, number) != number:
             raise click.BadParameter(f"{name!r} is given twice, as {found[name]} and as {number}")
         found[name] = number
@@ -117,7 +117,7 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
         return None
     found = tuple(name.strip() for name in value.split(",") if name.strip())
     if not found:
-        raise click.BadParameter("no pass is named; expected names separated by commas (`roofwright passes` lists them)")
+        raise click.BadParameter("no pass is named; expected names with commas between (see `roofwright passes`)")
     return found
 
 
@@ -142,9 +142,9 @@ OPTIMIZE: list[Callable[[Any], Any]] = [
     click.option(
         "--dim", "dims", multiple=True, callback=dims, metavar="NAME=N", help="Price a symbolic dimension at N."
     ),
-    click.option("--batch", callback=batch, metavar="N|auto", help="Samples per request; auto: the smallest that pays."),
+    click.option("--batch", callback=batch, metavar="N|auto", help="Samples per request; auto: the fewest that pay."),
     click.option("--max-latency", callback=duration, metavar="TIME", help="Limit of --batch auto, e.g. 7ms."),
-    click.option("--max-memory", callback=size, metavar="SIZE", help="Limit of --batch auto: peak memory of the model."),
+    click.option("--max-memory", callback=size, metavar="SIZE", help="Limit of --batch auto: the model's peak memory."),
     click.option("--passes", callback=names, metavar="A,B", help="Exactly these passes, in this order."),
     click.option(
         "--skip-passes",

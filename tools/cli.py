@@ -1,7 +1,7 @@
 """The command line: `optimize`, and `roofwright` with it and every further command as a subcommand.
 
-Nothing heavy is imported here: a command's module is loaded when the command runs. On failure stderr carries exactly one
-line, and the exit code says what kind of failure it is.
+Nothing heavy is imported here: a command's module is loaded when the command runs. On failure stderr carries exactly
+one line, and the exit code says what kind of failure it is.
 """
 
 import errno
@@ -132,8 +132,9 @@ def _main(command: click.Command, name: str, arguments: Sequence[str] | None) ->
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
     try:
-        with _terminated():
-            command.main(given, prog_name=name, standalone_mode=False)
+        # Not click's own main(): on an interrupt and on a closed pipe it prints and exits by itself.
+        with _terminated(), command.make_context(name, given[:]) as context:
+            command.invoke(context)
             _flush()
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)

@@ -2,11 +2,8 @@
 
 from inspect import getdoc
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from roofwright.passes import PASSES, build
+from roofwright.tools.report.page import Page
 
 
 def run(*, name: str | None) -> None:
@@ -15,16 +12,20 @@ def run(*, name: str | None) -> None:
     Raises:
         UsageError: no pass has that name.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    page = Page()
     if name is None:
-        table = Table("pass", "numerics", "what it does", box=None, pad_edge=False)
-        for key, pass_ in PASSES.items():
-            table.add_row(key, pass_.numerics, pass_.summary)
-        console.print(table)
-        return
-    build([name])
+        rows = [(key, pass_.numerics, pass_.summary) for key, pass_ in PASSES.items()]
+        page.table([("pass", "numerics", "what it does"), *rows], "lll", header=True)
+    else:
+        build([name])
+        _explain(page, name)
+    page.print()
+
+
+def _explain(page: Page, name: str) -> None:
     chosen = PASSES[name]
-    console.print(f"[bold]{name}[/bold] ({chosen.numerics}): {escape(chosen.summary)}\n")
-    console.print(escape(getdoc(chosen) or ""))
+    page.lines.append(f"{page.bold(name)} ({chosen.numerics}): {chosen.summary}")
+    page.lines += ["", *(getdoc(chosen) or "").splitlines()]
     for rewrite in getattr(chosen, "rewrites", ()):
-        console.print(f"\n[bold]{rewrite.name}[/bold] ({rewrite.numerics})\n{escape(getdoc(rewrite) or '')}")
+        page.heading(f"{rewrite.name} ({rewrite.numerics})")
+        page.lines += (getdoc(rewrite) or "").splitlines()

@@ -1,6 +1,6 @@
 """Golden-graph tests: the fixture `golden` compares text with a file of the repository.
 
-Opt in with `pytest_plugins = ["roofwright.tools.pytest_plugin"]` in the top conftest, or `-p roofwright.tools.pytest_plugin`.
+Opt in with `pytest_plugins = ["roofwright.tools.pytest_plugin"]` in the top conftest, or with pytest's option `-p`.
 A test writes `golden(canonical_text(model))`; its file is `golden/<module>/<test>.txt` beside the test. A missing file
 fails; `pytest --update-golden` writes it, and still fails where the environment says that it is CI.
 """

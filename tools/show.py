@@ -1,13 +1,15 @@
 """`roofwright show MODEL`: the schedule that an optimized model carries."""
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import sys
 
 from roofwright.cost_model import Kernel, Schedule, to_json
 from roofwright.graph import InvalidModelError, printable, read
 from roofwright.passes import read_schedule
+from roofwright.tools.report.page import Page, shortened
 from roofwright.tools.report.units import size
+
+_NAME_WIDTH = 40
+_HEADER = ("", "kernel", "engine", "tiles", "on chip", "prefetched during", "nodes; what stays on chip, until when")
 
 
 def run(*, model: str, as_json: bool) -> None:
@@ -20,39 +22,48 @@ def run(*, model: str, as_json: bool) -> None:
     if schedule is None:
         raise InvalidModelError(f"{printable(model)}: carries no schedule; expected an output of optimize")
     if as_json:
-        print(to_json(schedule, indent=1))
+        sys.stdout.write(to_json(schedule, indent=1) + "\n")
         return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{len(schedule.kernels)} kernels for {schedule.target}, batch {schedule.batch}")
+    page = Page()
+    page.paragraph(f"{len(schedule.kernels)} kernels for {printable(schedule.target)}, batch {schedule.batch}")
     for name, value in schedule.dims.items():
-        console.print(f"priced at {escape(name)} = {value}")
-    console.print(_table(schedule))
-
-
-def _table(schedule: Schedule) -> Table:
-    table = Table(
-        "kernel", "nodes", "engine", "tiles", "on chip", "stays", "prefetched during", box=None, pad_edge=False
-    )
-    for kernel in schedule.kernels:
-        ops = " ".join(node.op for node in kernel.nodes)
-        where = f"{kernel.engine} {kernel.algorithm}".strip()
-        held = sum(buffer.total_bytes for buffer in kernel.buffers)
-        stays = ", ".join(f"{printable(b.tensor)} until {b.until}" for b in kernel.resident)
-        ahead = sorted({part.during for part in kernel.prefetch})
-        table.add_row(
-            f"{kernel.index} {escape(printable(kernel.nodes[0].output))}",
-            escape(ops),
-            where,
-            _tiles(kernel),
-            size(held) if held else "",
-            escape(stays),
-            ", ".join(map(str, ahead)),
+        page.paragraph(f"priced at {printable(name)} = {value}")
+    for dtype, held in schedule.assume.items():
+        page.paragraph(
+            f"{printable(dtype)} stored as {printable(held.storage)}, multiplied as {printable(held.multiply)}"
         )
-    return table
+    page.lines.append("")
+    page.table(_rows(schedule), "rlllrll", header=True)
+    page.print()
+
+
+def _rows(schedule: Schedule) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [_HEADER]
+    for kernel in schedule.kernels:
+        held = sum(buffer.total_bytes for buffer in kernel.buffers)
+        ahead = sorted({part.during for part in kernel.prefetch})
+        rows.append(
+            (
+                str(kernel.index),
+                shortened(printable(kernel.nodes[0].output), _NAME_WIDTH),
+                printable(f"{kernel.engine} {kernel.algorithm}".strip()),
+                _tiles(kernel),
+                size(held) if held else "",
+                ", ".join(map(str, ahead)),
+                _contents(kernel),
+            )
+        )
+    return rows
+
+
+def _contents(kernel: Kernel) -> str:
+    stays = ", ".join(f"{shortened(printable(b.tensor), _NAME_WIDTH)} until {b.until}" for b in kernel.resident)
+    return printable(" ".join(node.op for node in kernel.nodes)) + (f"; {stays}" if stays else "")
 
 
 def _tiles(kernel: Kernel) -> str:
     return "; ".join(
-        f"{tiling.level}: " + " x ".join(f"{loop} {tiling.tile[loop]}" for loop in tiling.order)
+        f"{printable(tiling.level)} " + " x ".join(f"{tiling.tile[loop]} {loop}" for loop in tiling.order)
         for tiling in kernel.tilings
+        if tiling.order
     )

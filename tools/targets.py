@@ -10,7 +10,7 @@ from roofwright.targets import Provenance, Target, load_target, target_names
 from roofwright.tools.fields import spoken
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from roofwright.tools.report.console import Console
 
 _PIPE_WIDTH = 160  # columns where the output is not a terminal
 
@@ -82,11 +82,11 @@ def run(name: str | None, stdout: TextIO | None = None) -> None:
     """
     target = None if name is None else load_target(name)
     rows = listing() if target is None else ()
-    from rich.console import Console
+    from roofwright.tools.report.console import Console
 
     out = sys.stdout if stdout is None else stdout
     width = None if out.isatty() else _PIPE_WIDTH
-    console = Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+    console = Console(file=out, width=width, markup=False, emoji=False, soft_wrap=False)
     if target is None:
         _print_listing(console, rows)
     else:

@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-from rich.console import Console
-
 from roofwright.graph import InvalidModelError, UsageError, WriteError, printable
+from roofwright.tools.report.console import Console
 from roofwright.tools.validate import TableError, collect, print_validation, save_plots
 
 
@@ -25,7 +24,7 @@ def run(*, folder: str, plots: str | None) -> None:
         raise InvalidModelError(str(error)) from None
     if not found.scores and not found.tallies:
         raise InvalidModelError(f"{printable(folder)}: holds none of the known tables of measurements")
-    print_validation(found, Console(highlight=False, soft_wrap=True))
+    print_validation(found, Console())
     if plots is None:
         return
     try:

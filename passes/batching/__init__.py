@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from roofwright._lazy import attach
 
 if TYPE_CHECKING:
-    from roofwright.passes.batching.choose import Price, auto_batch, choose_batch, price_at
+    from roofwright.passes.batching.choose import Price, choose_batch, price_at
     from roofwright.passes.batching.widen import BatchAxes, WidenBatch, batch_axes
 
 _HOMES = {
@@ -13,7 +13,6 @@ _HOMES = {
     "BatchAxes": "widen",
     "batch_axes": "widen",
     "Price": "choose",
-    "auto_batch": "choose",
     "choose_batch": "choose",
     "price_at": "choose",
 }
@@ -22,7 +21,6 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "BatchAxes",
     "batch_axes",
     "Price",
-    "auto_batch",
     "choose_batch",
     "price_at",
 ]

@@ -1,7 +1,7 @@
 """The batch that is just large enough: `--batch auto`."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import onnx_graphsurgeon as gs
 
@@ -22,22 +22,6 @@ class Price(NamedTuple):
     device_s: float
     latency_s: float
     memory_bytes: float
-
-
-class Limits(Protocol):
-    """What a caller asks of `auto_batch`; the pipeline's options are one."""
-
-    @property
-    def dims(self) -> Mapping[str, int] | None:
-        """Symbolic dimension -> size."""
-
-    @property
-    def max_latency_s(self) -> float | None:
-        """Longest latency of a request."""
-
-    @property
-    def max_memory_bytes(self) -> float | None:
-        """Most memory of the model when it runs."""
 
 
 class _Prices:
@@ -72,7 +56,6 @@ def choose_batch(
     *,
     max_latency_s: float | None = None,
     max_memory_bytes: float | None = None,
-    largest: int = LARGEST,
 ) -> int:
     """The smallest batch whose device time per sample is within 5 % of the best that the limits allow.
 
@@ -85,7 +68,6 @@ def choose_batch(
         price: batch -> (device seconds, latency seconds, bytes when it runs).
         max_latency_s: longest latency of a request; None: no limit.
         max_memory_bytes: most memory; None: no limit.
-        largest: where to stop.
 
     Raises:
         UnsupportedError: not even one sample keeps the limits; the message names the limit.
@@ -93,17 +75,17 @@ def choose_batch(
     prices = _Prices(lambda batch: Price(*price(batch)), max_latency_s, max_memory_bytes)
     if prices.broken(1):
         raise UnsupportedError(f"no batch keeps the limits: at a batch of 1, {prices.broken(1)}")
-    allowed = _powers(prices, largest)
+    allowed = _powers(prices)
     best_s = min(prices.per_sample_s(batch) for batch in prices.seen if not prices.broken(batch))
     good = next(batch for batch in sorted(allowed) if prices.per_sample_s(batch) <= SLACK * best_s)
     below = max((batch for batch in allowed if batch < good), default=0)
     return _smallest(below, good, lambda batch: prices.per_sample_s(batch) <= SLACK * best_s) if below else good
 
 
-def _powers(prices: _Prices, largest: int) -> list[int]:
+def _powers(prices: _Prices) -> list[int]:
     """Powers of two within the limits, and the largest batch within them."""
     allowed, batch = [1], 2
-    while batch <= largest:
+    while batch <= LARGEST:
         if prices.broken(batch):
             over = _smallest(batch // 2, batch, lambda size: bool(prices.broken(size)))
             return [*allowed, over - 1] if over - 1 > allowed[-1] else allowed
@@ -132,12 +114,3 @@ def price_at(graph: gs.Graph, target: Target, batch: int, dims: Mapping[str, int
     model = GraphModel.of(wide, {name: size for name, size in given.items() if name != symbol})
     cost = estimate(model, target)
     return Price(cost.device_s, cost.latency_s, memory_bytes(wide, model, target))
-
-
-def auto_batch(graph: gs.Graph, target: Target, limits: Limits) -> int:
-    """`--batch auto`: `choose_batch` by the modelled cost of the model as it is now."""
-    return choose_batch(
-        lambda batch: price_at(graph, target, batch, limits.dims),
-        max_latency_s=limits.max_latency_s,
-        max_memory_bytes=limits.max_memory_bytes,
-    )

@@ -52,9 +52,9 @@ def _holds_integer(source: str, target: str) -> bool:
 def _skippable(first: str, middle: str, last: str) -> bool:
     """Whether `first -> middle -> last` is `first -> last`.
 
-    The first step must lose nothing. Then a round trip, a lossless direct cast, or a last step of the same kind (float to
-    float, integer to integer) gives the same result with or without the middle; float to integer is left alone, since
-    what happens out of range is not the same for every pair.
+    The first step must lose nothing. Then a round trip, a lossless direct cast, or a last step of the same kind (float
+    to float, integer to integer) gives the same result with or without the middle; float to integer is left alone,
+    since what happens out of range is not the same for every pair.
     """
     if not is_lossless(first, middle):
         return False

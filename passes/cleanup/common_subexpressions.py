@@ -20,7 +20,7 @@ Key = tuple[object, ...]
 
 @dataclass(frozen=True)
 class CommonSubexpressions(Pass):
-    """`y = f(x); z = f(x)` --> `y = f(x)`, readers of `z` read `y`
+    """`y = f(x); z = f(x)` --> `y = f(x)`, readers of `z` read `y`.
 
     1. Same operator of the default domain, same attributes (tensors by dtype, shape and bytes; 0.0 and -0.0 differ),
        same inputs in the same places, omitted ones included, and the same outputs named.
@@ -56,6 +56,7 @@ class CommonSubexpressions(Pass):
 def _merge_nodes(view: View, edit: Edit) -> list[Record]:
     seen: dict[Key, gs.Node] = {}
     renamed: dict[int, gs.Tensor] = {}  # id of the tensor that took a name over (case 2) -> the one it stands for
+    twins: dict[int, list[gs.Node]] = {}
     records = []
     for node in list(view.graph.nodes):
         signature = _signature(node, view, renamed)
@@ -64,6 +65,9 @@ def _merge_nodes(view: View, edit: Edit) -> list[Record]:
         first = seen.setdefault(signature, node)
         if first is not node:
             records.append(_merge(first, node, view, edit, renamed))
+            twins.setdefault(id(first), [first]).append(node)
+    for first, *others in twins.values():
+        edit.inherit(first, (first, *others))
     return records
 
 
@@ -101,7 +105,6 @@ def _are_plain(values: Iterable[Any]) -> bool:
 
 def _merge(first: gs.Node, second: gs.Node, view: View, edit: Edit, renamed: dict[int, gs.Tensor]) -> Record:
     anchor, op = key(second), second.op
-    edit.inherit(first, (first, second))
     outputs = list(second.outputs)
     added: list[str] = []
     edit.remove(second)

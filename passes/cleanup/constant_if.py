@@ -14,7 +14,7 @@ _BRANCHES = {True: "then_branch", False: "else_branch"}
 
 @dataclass(frozen=True)
 class ConstantIf(Pass):
-    """`y = If(true) { then: n1 ... nk } { else: ... }` --> `n1 ... nk`
+    """`y = If(true) { then: n1 ... nk } { else: ... }` --> `n1 ... nk`.
 
     1. The nodes of the taken branch move in front of the If; names of tensors and nodes that exist elsewhere in the
        model (in another body, say) are made unique.

@@ -54,7 +54,7 @@ def _values(node: gs.Node) -> Any:
 
 @dataclass(frozen=True)
 class Constants(LocalPass):
-    """`y = Constant<c>()` --> initializer `y = c`
+    """`y = Constant<c>()` --> initializer `y = c`.
 
     1. Every numeric form: `value`, `value_float`, `value_floats`, `value_int`, `value_ints`; in bodies too, where the
        initializer belongs to the body.

@@ -15,7 +15,7 @@ _OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 
 @dataclass(frozen=True)
 class DeadCode(Pass):
-    """`y = f(x)`, `y` unused --> nothing
+    """`y = f(x)`, `y` unused --> nothing.
 
     1. A node of which no output is read, in its graph or in a body below it, and none is an output of a graph; then
        the nodes that only it read.
@@ -44,7 +44,7 @@ class DeadCode(Pass):
             records += _sweep(view, edit)
             edit.flush()
             records += [record for node in inner.nodes for record in _trim(node, view, edit)]
-        unused = drop_unused_initializers(graph)
+        unused = [name for name in drop_unused_initializers(graph) if name not in index.overridable]
         records += [Record("drop-unused-initializer", name, "Constant", applied=True) for name in unused]
         return PassResult(tuple(records))
 
@@ -80,7 +80,12 @@ def _is_dead(node: gs.Node, view: View) -> bool:
 def _trim(node: gs.Node, view: View, edit: Edit) -> list[Record]:
     """Case 3."""
     keep = len(node.outputs)
-    if keep < 2 or not view.is_op(node, node.op) or node.op in _OUTPUTS_MATTER or not onnx.defs.has(node.op, view.opset):
+    if (
+        keep < 2
+        or not view.is_op(node, node.op)
+        or node.op in _OUTPUTS_MATTER
+        or not onnx.defs.has(node.op, view.opset)
+    ):
         return []
     formal = onnx.defs.get_schema(node.op, view.opset).outputs
     while keep > 1 and keep <= len(formal) and formal[keep - 1].option == _OPTIONAL:

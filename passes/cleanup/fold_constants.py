@@ -18,12 +18,12 @@ _FIRST_RESHAPE_WITH_INPUT = 5
 
 @dataclass(frozen=True)
 class FoldConstants(Pass):
-    """`y = f(c)` --> initializer `y`
+    """`y = f(c)` --> initializer `y`.
 
     1. `f` is on our own list of deterministic operators of the default domain; `c` are true constants (no defaults that
        a caller may override). A chain folds as a whole: only values that somebody else reads are kept.
-    2. Shape and Size of a tensor whose dimensions are known, `start` and `end` honoured; and what is gathered, sliced or
-       concatenated from shapes that are known only in part, where the part is known.
+    2. Shape and Size of a tensor whose dimensions are known, `start` and `end` honoured; and what is gathered, sliced
+       or concatenated from shapes that are known only in part, where the part is known.
     3. CastLike needs only the type of its second input.
     4. The value is an output of a graph: a Constant node makes it, under the same name.
     5. Reshape to a shape that is known but for one dimension: a constant with -1 there, and with 0 ("copy") where the

@@ -13,7 +13,26 @@ MOVES = frozenset(  # no arithmetic: any size and element type, and dimensions t
     ("Identity", "Concat", "Gather", "Slice", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
 )
 _EXACT = frozenset(  # correctly rounded by IEEE 754, or not rounded
-    "Add Sub Mul Div Neg Sqrt Floor Ceil Abs Not And Or Where Equal Greater GreaterOrEqual Less LessOrEqual".split()
+    [
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Neg",
+        "Sqrt",
+        "Floor",
+        "Ceil",
+        "Abs",
+        "Not",
+        "And",
+        "Or",
+        "Where",
+        "Equal",
+        "Greater",
+        "GreaterOrEqual",
+        "Less",
+        "LessOrEqual",
+    ]
 )
 _INTEGERS_ONLY = frozenset(("Range", "Mod", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin", "Min", "Max"))
 _MOST_ELEMENTS = 1 << 14  # of arithmetic; above, onnxruntime is faster

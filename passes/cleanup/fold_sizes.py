@@ -29,17 +29,97 @@ class Operand:
 Operands = list[Operand | None]
 Rule = Callable[[Operands, Mapping[str, Any]], int | None]
 
-_ELEMENTWISE = (
-    "Add Sub Mul Div Mod Pow Min Max Sum Mean And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual Where BitShift "
-    "BitwiseAnd BitwiseOr BitwiseXor PRelu"
-).split()
-_NO_LARGER = (  # than the first input
-    "Identity Cast Reshape Flatten Squeeze Unsqueeze Transpose Slice Split ReduceMax ReduceMin ReduceSum ReduceMean "
-    "ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare ArgMax ArgMin CumSum Trilu EyeLike "
-    "Compress TopK ScatterElements ScatterND Abs Neg Sign Ceil Floor Round Sqrt Exp Log Reciprocal Sigmoid Tanh Relu "
-    "Erf Sin Cos Tan Asin Acos Atan Sinh Cosh Clip LeakyRelu Elu Softplus Softmax LogSoftmax HardSigmoid Not BitwiseNot "
-    "IsNaN IsInf DepthToSpace SpaceToDepth"
-).split()
+_ELEMENTWISE = [
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Mod",
+    "Pow",
+    "Min",
+    "Max",
+    "Sum",
+    "Mean",
+    "And",
+    "Or",
+    "Xor",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Where",
+    "BitShift",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "PRelu",
+]
+_NO_LARGER = [
+    "Identity",
+    "Cast",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Slice",
+    "Split",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceSum",
+    "ReduceMean",
+    "ReduceProd",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceSumSquare",
+    "ArgMax",
+    "ArgMin",
+    "CumSum",
+    "Trilu",
+    "EyeLike",
+    "Compress",
+    "TopK",
+    "ScatterElements",
+    "ScatterND",
+    "Abs",
+    "Neg",
+    "Sign",
+    "Ceil",
+    "Floor",
+    "Round",
+    "Sqrt",
+    "Exp",
+    "Log",
+    "Reciprocal",
+    "Sigmoid",
+    "Tanh",
+    "Relu",
+    "Erf",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Asin",
+    "Acos",
+    "Atan",
+    "Sinh",
+    "Cosh",
+    "Clip",
+    "LeakyRelu",
+    "Elu",
+    "Softplus",
+    "Softmax",
+    "LogSoftmax",
+    "HardSigmoid",
+    "Not",
+    "BitwiseNot",
+    "IsNaN",
+    "IsInf",
+    "DepthToSpace",
+    "SpaceToDepth",
+]
 
 
 def _broadcast(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
@@ -90,7 +170,7 @@ def _tiled(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
 
 
 def _padded(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
-    pads = attrs.get("pads") or _values(operands, 1)
+    pads: list[int] | None = attrs.get("pads") or _values(operands, 1)
     data = operands[0]
     if not pads or data is None or data.shape is None or len(operands) > 3:
         return None
@@ -111,7 +191,7 @@ def _gathered(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
     data, indices = operands[0], operands[1]
     if data is None or data.shape is None or indices is None:
         return None
-    axis = attrs.get("axis", 0)
+    axis: int = attrs.get("axis", 0)
     if not -len(data.shape) <= axis < len(data.shape) or data.shape[axis] == 0:
         return None
     return data.elements // data.shape[axis] * indices.elements

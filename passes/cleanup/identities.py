@@ -180,7 +180,7 @@ class Idempotent(Rewrite):
 
 @dataclass(frozen=True)
 class Identities(LocalPass):
-    """`y = f(x)` where `f(x)` is `x` --> readers of `y` read `x`
+    """`y = f(x)` where `f(x)` is `x` --> readers of `y` read `x`.
 
     1. Identity.
     2. Dropout at inference: no `training_mode`, or a constant false; its mask unused.

@@ -57,28 +57,44 @@ class ConcatOfConcat(Rewrite):
     anchors: ClassVar[tuple[str, ...]] = ("Concat",)
     numerics: ClassVar[Numerics] = "exact"
     node: gs.Node
-    inner: gs.Node
+    inner: tuple[gs.Node, ...]
+    spliced: tuple[gs.Tensor, ...]
 
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
-        """The outer node and the first inner one that nothing else reads."""
-        for tensor in node.inputs:
-            inner = view.producer(tensor)
-            if inner is None or not view.is_op(inner, "Concat") or view.sole_consumer(tensor) is not node:
+        """The outermost node of a tree, the inner ones, and the leaves in order: the whole tree goes at once."""
+        reader = view.sole_consumer(node.outputs[0])
+        if reader is not None and _inner(reader, node.outputs[0], view) is node:
+            return None
+        gone: list[gs.Node] = []
+        leaves: list[gs.Tensor] = []
+        waiting = [(node, tensor) for tensor in reversed(node.inputs)]
+        while waiting:
+            outer, tensor = waiting.pop()
+            inner = _inner(outer, tensor, view)
+            if inner is None:
+                leaves.append(tensor)
                 continue
-            if _same_axis(node, inner, view):
-                return cls(node, inner)
-        return None
+            gone.append(inner)
+            waiting += [(inner, held) for held in reversed(inner.inputs)]
+        return cls(node, tuple(gone), tuple(leaves)) if gone else None
 
     def apply(self, edit: Edit) -> None:
-        """The inner node's inputs take its place."""
-        spliced: list[gs.Tensor] = []
-        for tensor in list(self.node.inputs):
-            spliced += list(self.inner.inputs) if tensor is self.inner.outputs[0] else [tensor]
-        edit.inherit(self.node, (self.inner, self.node))
-        edit.remove(self.inner)
-        for position, tensor in enumerate(spliced):
+        """The leaves become the inputs."""
+        edit.inherit(self.node, (*self.inner, self.node))
+        edit.drop_inputs(self.node, 0)
+        for inner in self.inner:
+            edit.remove(inner)
+        for position, tensor in enumerate(self.spliced):
             edit.set_input(self.node, position, tensor)
+
+
+def _inner(node: gs.Node, tensor: gs.Tensor, view: View) -> gs.Node | None:
+    """The Concat that makes `tensor` for `node` alone, along the same axis."""
+    inner = view.producer(tensor)
+    if inner is None or not view.is_op(inner, "Concat") or not view.is_op(node, "Concat"):
+        return None
+    return inner if view.sole_consumer(tensor) is node and _same_axis(node, inner, view) else None
 
 
 def _same_axis(node: gs.Node, inner: gs.Node, view: View) -> bool:
@@ -124,8 +140,11 @@ class SliceOfSlice(Rewrite):
 
 
 def _composed(first: Bounds, second: Bounds, shape: tuple[int, ...] | None) -> Bounds | None:
-    """The bounds of `second` after `first`: (a) other axes are listed side by side; (b) a shared axis, both steps 1 and
-    the size known, adds the offsets after clamping both ranges as the operator does."""
+    """The bounds of `second` after `first`.
+
+    (a) Other axes are listed side by side; (b) a shared axis, both steps 1 and the size known, adds the offsets after
+    clamping both ranges as the operator does.
+    """
     ranges = {axis: (start, end, step) for start, end, axis, step in zip(*first, strict=True)}
     for start, end, axis, step in zip(*second, strict=True):
         if axis not in ranges:
@@ -142,10 +161,11 @@ def _composed(first: Bounds, second: Bounds, shape: tuple[int, ...] | None) -> B
 
 @dataclass(frozen=True)
 class Shapes(LocalPass):
-    """`y = shape2(shape1(x))` --> `y = shape3(x)`
+    """`y = shape2(shape1(x))` --> `y = shape3(x)`.
 
-    1. Reshape of Reshape, Flatten, Squeeze or Unsqueeze: the outer target decides alone. A 0 in it copies a dimension of
-       the middle tensor, so it is spelled out first (with -1 where one size is unknown); with `allowzero` it is a size.
+    1. Reshape of Reshape, Flatten, Squeeze or Unsqueeze: the outer target decides alone. A 0 in it copies a dimension
+       of the middle tensor, so it is spelled out first (with -1 where one size is unknown); with `allowzero` it is a
+       size.
     2. Flatten, Squeeze or Unsqueeze of such a node, read by nothing else: one Reshape to the final shape, of which at
        most one dimension is unknown and none is 0.
     3. Squeeze and Unsqueeze over the same axes cancel, whatever the sizes.

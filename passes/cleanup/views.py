@@ -115,8 +115,11 @@ class InverseViews(Rewrite):
         inner = _view_maker(view.input(node, 0), view)
         if inner is None or {node.op, inner.op} != {"Squeeze", "Unsqueeze"}:
             return None
-        outer_axes, inner_axes = _long_axes(node, view), _long_axes(inner, view)
-        source = inner.inputs[0]
+        source, axes = inner.inputs[0], integers(inner, view, "axes", 1)
+        rank = view.rank(source)
+        if rank is not None and inner.op == "Unsqueeze":
+            rank += len(axes or ())
+        outer_axes, inner_axes = _long_axes(node, rank, view), _long_axes(inner, rank, view)
         if outer_axes is None or outer_axes != inner_axes or not view.can_bypass(node, source):
             return None
         return cls(node, source)
@@ -126,15 +129,12 @@ class InverseViews(Rewrite):
         edit.bypass(self.node, self.source)
 
 
-def _long_axes(node: gs.Node, view: View) -> set[int] | None:
-    """The axes of a Squeeze or Unsqueeze, counted from the front on its longer side; None where not known."""
+def _long_axes(node: gs.Node, rank: int | None, view: View) -> set[int] | None:
+    """The axes of a Squeeze or Unsqueeze in the tensor that has them, of this rank; None where not known."""
     axes = integers(node, view, "axes", 1)
     if axes is None:
         return None
     if all(axis >= 0 for axis in axes):
         return set(axes)
-    rank = view.rank(node.inputs[0])
-    if rank is None:
-        return None
-    found = normalised(axes, rank + (len(axes) if node.op == "Unsqueeze" else 0))
+    found = None if rank is None else normalised(axes, rank)
     return None if found is None else set(found)

@@ -36,8 +36,7 @@ def _bounds(node: gs.Node, view: View) -> tuple[Bound, Bound]:
 
 
 def _clamp(value: Bound, low: Bound, high: Bound) -> Bound:
-    """`min(max(value, low), high)` as the operator orders it; no value is an infinity of the right sign, kept by the
-    caller."""
+    """`min(max(value, low), high)`: the order of the operator."""
     if value is None:
         return None
     value = value if low is None else max(value, low)
@@ -47,8 +46,9 @@ def _clamp(value: Bound, low: Bound, high: Bound) -> Bound:
 def _merged(first: tuple[Bound, Bound], second: tuple[Bound, Bound]) -> tuple[Bound, Bound]:
     """Bounds of `clip(clip(x, first), second)`: the second clip applied to the bounds of the first.
 
-    A clip never decreases, so the image of [low, high] is [clip(low), clip(high)]; an absent low bound maps to the second
-    low one and an absent high bound to the second high one. Where low > high the operator gives high, and so does this.
+    A clip never decreases, so the image of [low, high] is [clip(low), clip(high)]; an absent low bound maps to the
+    second low one and an absent high bound to the second high one. Where low > high the operator gives high, and so
+    does this.
     """
     low = _clamp(first[0], *second) if first[0] is not None else _clamp(second[0], None, second[1])
     high = _clamp(first[1], *second) if first[1] is not None else second[1]
@@ -109,10 +109,10 @@ class MergeClips(Rewrite):
 
 @dataclass(frozen=True)
 class FuseActivations(LocalPass):
-    """`y = Clip(Relu(x), a, b)` --> `y = Clip(x, max(a, 0), b)`, and the like
+    """`y = Clip(Relu(x), a, b)` --> `y = Clip(x, max(a, 0), b)`, and the like.
 
-    1. Relu or Clip after Relu or Clip, the first read by the second alone: one Clip. The order counts: the second clip is
-       applied to the bounds of the first, and where min > max the operator gives max. Bounds are attributes before
+    1. Relu or Clip after Relu or Clip, the first read by the second alone: one Clip. The order counts: the second clip
+       is applied to the bounds of the first, and where min > max the operator gives max. Bounds are attributes before
        opset 11 and constant inputs from there on, in the type of the data; integers stay integers.
     2. Clip(x + 3, 0, 6) / 6 is HardSigmoid with alpha = 1/6 (file `hard_swish`).
     3. x * HardSigmoid(x, 1/6, 1/2) is HardSwish, from opset 14 on; so is x * Clip(x + 3, 0, 6) / 6 in any order.

@@ -144,7 +144,7 @@ class FoldAffineForward(Rewrite):
 
 @dataclass(frozen=True)
 class FuseAffine(WeightPass):
-    """`y = Conv(x, W, b) * c` --> `y = Conv(x, W * c, b * c)`
+    """`y = Conv(x, W, b) * c` --> `y = Conv(x, W * c, b * c)`.
 
     1. Mul or Div by `c`: weight and bias; Div by `c` scales by `1 / c`.
     2. Add or Sub of `c`: the bias alone (the weight need not be a constant).
@@ -153,8 +153,8 @@ class FuseAffine(WeightPass):
        shift needs rank 2, and makes it a Gemm), BatchNormalization at inference (its scale and bias).
     5. `c` is a scalar or has one value per channel *as broadcasting aligns it*: [1, C, 1, 1] or [C, 1, 1] for a
        convolution, [N] or [1, N] for a Gemm. [W] is not per channel for a convolution, even where W = C.
-    6. Before a Conv that alone reads it: Mul and Div scale the input channels of W; Add and Sub too, unless padding would
-       have to be shifted.
+    6. Before a Conv that alone reads it: Mul and Div scale the input channels of W; Add and Sub too, unless padding
+       would have to be shifted.
 
     Declines when `c` is not one value per channel, or would broadcast the result up; the producer's result has another
     reader; a weight is not a constant or may be overridden; a folded value is not finite in the weight's type, or too

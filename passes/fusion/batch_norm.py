@@ -105,7 +105,7 @@ class FoldForward(Rewrite):
 
 @dataclass(frozen=True)
 class FuseBatchNorm(WeightPass):
-    """`y = BatchNormalization(Conv(x, W, b))` --> `y = Conv(x, W * s, b * s + t)`
+    """`y = BatchNormalization(Conv(x, W, b))` --> `y = Conv(x, W * s, b * s + t)`.
 
     with `s = gamma / sqrt(variance + epsilon)` and `t = beta - mean * s`, one number per output channel.
 
@@ -119,8 +119,9 @@ class FuseBatchNorm(WeightPass):
        unless `t` is 0.
 
     Declines when the producer's result has another reader; a weight, bias or parameter is not a constant or may be
-    overridden; the parameters do not fit the channels; `variance + epsilon` is not positive; it trains; a folded value is not finite in the weight's type (65504 in float16) or so small that it would lose its
-    precision; a shared weight is too large to copy. A normalisation without such a neighbour stays.
+    overridden; the parameters do not fit the channels; `variance + epsilon` is not positive; it trains; a folded value
+    is not finite in the weight's type (65504 in float16) or so small that it would lose its precision; a shared weight
+    is too large to copy. A normalisation without such a neighbour stays.
 
     Numerics: rounding; computed in float64.
     References: Jacob et al., CVPR 2018, arXiv:1712.05877, section 3.2.

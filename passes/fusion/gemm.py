@@ -106,7 +106,7 @@ class TransposeIntoGemm(Rewrite):
 
 @dataclass(frozen=True)
 class FuseGemm(LocalPass):
-    """`y = MatMul(a, b) + c` --> `y = Gemm(a, b, c)`
+    """`y = MatMul(a, b) + c` --> `y = Gemm(a, b, c)`.
 
     1. `a` and `b` of rank 2; `c` on either side, constant or not: a scalar, [N] or [1, N], so that it cannot broadcast
        the product up.

@@ -119,7 +119,7 @@ class ToHardSwish(Rewrite):
 
 
 def _gated(node: gs.Node, view: View) -> tuple[gs.Tensor, tuple[gs.Node, ...]] | None:
-    """x * HardSigmoid(x)."""
+    """X * HardSigmoid(x)."""
     if not view.is_op(node, "Mul"):
         return None
     for position in (0, 1):

@@ -167,7 +167,7 @@ def _check(pad: gs.Node, node: gs.Node, value: float, view: View, own: list[int]
 
 @dataclass(frozen=True)
 class FusePad(LocalPass):
-    """`y = Conv(Pad(x, q), pads = p)` --> `y = Conv(x, pads = p + q)`
+    """`y = Conv(Pad(x, q), pads = p)` --> `y = Conv(x, pads = p + q)`.
 
     1. Conv: the Pad fills in 0, on spatial axes only; `auto_pad` is NOTSET or VALID.
     2. ConvInteger, QLinearConv: the Pad fills in the zero point of the input.
@@ -175,9 +175,9 @@ class FusePad(LocalPass):
     4. MaxPool: its padding never wins, so what the Pad fills in must not either: -infinity, the lowest 8-bit integer,
        or at most 0 where the input is the result of a Relu, Sigmoid or the like.
 
-    Declines when the Pad's result has another reader; its mode is not "constant"; its pads or value are not constants, a
-    pad is negative or on the batch or channel axis; a pooling rounds up, or a pad would reach its window; the indices of
-    a MaxPool are used, or it is dilated.
+    Declines when the Pad's result has another reader; its mode is not "constant"; its pads or value are not constants,
+    a pad is negative or on the batch or channel axis; a pooling rounds up, or a pad would reach its window; the indices
+    of a MaxPool are used, or it is dilated.
 
     Numerics: exact.
     """

@@ -7,7 +7,6 @@ small that it loses its precision, declines the fusion instead of being stored.
 from dataclasses import dataclass, field
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from roofwright.passes.base import Context, Decline, LocalPass, Rewrite
 Array = NDArray[Any]
 Vector = NDArray[np.float64]
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+_SMALLEST_NORMAL = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _is_finite(values: Array) -> bool:
 
 def _refuse_underflow(result: Array, weight: Array, factors: Vector, what: str) -> None:
     """A channel that had weights, and whose largest one is below the smallest normal number now, is rounded away."""
-    tiny = float(ml_dtypes.finfo(weight.dtype).smallest_normal)
+    tiny = _SMALLEST_NORMAL[weight.dtype.name]
     smallest = np.abs(factors[factors != 0]).min(initial=1.0)
     if smallest >= 2.0**-12 and weight.dtype.itemsize > 2:
         return  # float32 has room for this

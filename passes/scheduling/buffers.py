@@ -1,10 +1,10 @@
 """The buffers of a schedule in an explicit on-chip memory: who holds what, for how long, and where."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from roofwright.cost_model import Costing, Kernel, Placement, Prefetch, Schedule, holds_weights
+from roofwright.cost_model import Costing, Kernel, Placement, Prefetch, Schedule
 from roofwright.passes.scheduling.allocation import Request, offsets
 
 
@@ -19,18 +19,27 @@ class Resident:
 
 
 def with_buffers(
-    schedule: Schedule, costing: Costing, residents: Sequence[Resident], ahead: Mapping[int, Sequence[Prefetch]]
+    schedule: Schedule,
+    costing: Costing,
+    residents: Sequence[Resident],
+    ahead: Mapping[int, Sequence[Prefetch]],
+    without: Collection[int] = (),
 ) -> tuple[Schedule, list[Resident]]:
-    """The schedule with all buffers at addresses, and the residents that found no room (their tensors then move).
+    """The schedule with all buffers at addresses, and what found no room: residents, and kernels' own buffers.
 
-    Working buffers come first: a kernel that cannot hold its tiles cannot run, a resident only saves bytes. Costing must
-    price the schedule with these residents, so that its working buffers are the ones left.
+    Args:
+        schedule: kernels with their tiles.
+        costing: prices the schedule with these residents, so that its working buffers are the ones left.
+        residents: what stays on chip.
+        ahead: kernel -> its prefetches.
+        without: kernels whose own buffers get no address.
     """
     level = costing.target.on_chip
     if level is None:
         return schedule, list(residents)
-    working = [_working(costing, at, ahead.get(at, ())) for at in range(len(schedule.kernels))]
-    wanted = [(at, buffer) for at, buffers in enumerate(working) for buffer in buffers]
+    own = [at for at in range(len(schedule.kernels)) if at not in without]
+    working = [(at, _working(costing, at, ahead.get(at, ()))) for at in own]
+    wanted = [(at, buffer) for at, buffers in working for buffer in buffers]
     wanted += [(r.first, _resident(r, level.name)) for r in residents]
     requests = [_request(at, buffer, ahead.get(at, ())) for at, buffer in wanted]
     found = offsets(requests, level.capacity_bytes).tolist()
@@ -60,26 +69,21 @@ def _request(at: int, buffer: Placement, ahead: Sequence[Prefetch]) -> Request:
 
 
 def _working(costing: Costing, at: int, ahead: Sequence[Prefetch]) -> list[Placement]:
-    """Buffers of one kernel alone: the operand that stays, and two copies of every slice that streams."""
-    level, kept = costing.target.on_chip, costing.held.kept[at]
-    tiles, stay = int(costing.cut.tiles[at]), bool(costing.cut.weights_stay[at])
-    kernel, name = costing.kernels[at], level.name if level else ""
-    buffers = []
-    for operand, streams in [(o, stay != o.constant) for o in kernel.reads] + [(o, True) for o in kernel.writes]:
-        if (
-            operand.name in kept
-            or (operand.constant and not holds_weights(costing.target))
-            or any(buffer.tensor == operand.name for buffer in buffers)
-        ):
-            continue
-        whole = costing.bytes_of(operand)
-        slice_bytes = max(1, ceil(whole / tiles)) if streams else max(1, ceil(whole))
-        early = sum(part.bytes for part in ahead if part.tensor == operand.name)
-        copies = max(min(2, tiles), ceil(early / slice_bytes)) if streams else 1
-        buffers.append(Placement(tensor=operand.name, level=name, offset_bytes=None, bytes=slice_bytes, copies=copies))
+    """Buffers of one kernel alone, with as many copies as its early loads need."""
+    name, buffers = costing.target.on_chip.name if costing.target.on_chip else "", []
+    for part in costing.slices(at):
+        early = sum(load.bytes for load in ahead if load.tensor == part.tensor)
+        copies = max(part.copies, ceil(early / part.bytes))
+        buffers.append(Placement(tensor=part.tensor, level=name, offset_bytes=None, bytes=part.bytes, copies=copies))
     return buffers
 
 
-def kernels_without_buffers(schedule: Schedule) -> tuple[Kernel, ...]:
-    """The kernels as the tile pass left them."""
-    return tuple(replace(kernel, buffers=(), prefetch=()) for kernel in schedule.kernels)
+def own_buffers(kernel: Kernel) -> list[Placement]:
+    """Buffers that hold a kernel's tiles, not tensors that stay on chip beyond it."""
+    return [buffer for buffer in kernel.buffers if buffer.until is None]
+
+
+def bare(schedule: Schedule) -> Schedule:
+    """The schedule without tiles, buffers and prefetches."""
+    kernels = (replace(kernel, tilings=(), buffers=(), prefetch=()) for kernel in schedule.kernels)
+    return replace(schedule, kernels=tuple(kernels))

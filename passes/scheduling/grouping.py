@@ -1,8 +1,8 @@
 """Which nodes run as one kernel: a matrix node with its epilogue, or a chain of elementwise nodes.
 
 An epilogue streams behind the matrix unit while its result is still on chip: bias, activation, residual Add. The rules
-are those of every kernel library: same shape as the anchor's result (nothing broadcasts it up), every other operand is a
-constant or was finished by an earlier kernel, and exactly one tensor leaves the kernel.
+are those of every kernel library: same shape as the anchor's result (nothing broadcasts it up), every other operand is
+a constant or was finished by an earlier kernel, and exactly one tensor leaves the kernel.
 """
 
 from collections.abc import Sequence

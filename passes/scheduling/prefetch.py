@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 
 from roofwright.cost_model import Costing, GraphModel, Prefetch, Prefetched, Schedule, ScheduleError, check_capacity
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
-from roofwright.passes.scheduling.buffers import Resident, with_buffers
+from roofwright.passes.scheduling.buffers import Resident, own_buffers, with_buffers
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class PrefetchWeights(Pass):
 
     1. The event timeline plans the loads: the port's idle time during a kernel takes weights of the kernels after it,
        nearest first, as far as on-chip bytes are free.
-    2. The plan is kept where every buffer it needs has an address for as long as it is occupied; parts that have none are
-       given up.
+    2. The plan is kept where every buffer it needs has an address for as long as it is occupied; parts that have none
+       are given up.
 
     Declines when the on-chip memory is a cache: hardware prefetchers are part of its bandwidth already.
     Numerics: exact (the graph is not touched).
@@ -60,7 +60,8 @@ def _with_plan(schedule: Schedule, costing: Costing, plan: Sequence[Prefetched])
         if b.until is not None
     ]
     try:
-        made, homeless = with_buffers(schedule, costing, residents, ahead)
+        without = {at for at, k in enumerate(schedule.kernels) if not own_buffers(k) and costing.slices(at)}
+        made, homeless = with_buffers(schedule, costing, residents, ahead, without)
         check_capacity(made, costing.target)
     except ScheduleError:
         return None

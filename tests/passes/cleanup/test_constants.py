@@ -12,7 +12,10 @@ CASES = [
     Case("int", "(int64[2] x) => (int64[2] y) { c = Constant<value_int = 3>() y = Mul(x, c) }", "Mul"),
     Case("ints", "(int64[2] x) => (int64[2] y) { c = Constant<value_ints = [3, 4]>() y = Mul(x, c) }", "Mul"),
     Case("tensor", "(float[2] x) => (float[2] y) { c = Constant<value = float[2] {1.0, 2.0}>() y = Mul(x, c) }", "Mul"),
-    Case("an output keeps its node", "(float x) => (float y, float c) { c = Constant<value_float = 2.5>() y = Mul(x, c) }"),
+    Case(
+        "an output keeps its node",
+        "(float x) => (float y, float c) { c = Constant<value_float = 2.5>() y = Mul(x, c) }",
+    ),
 ]
 
 
@@ -36,7 +39,9 @@ def test_text_stays() -> None:
 def test_the_initializer_keeps_the_name_and_a_record_tells_of_it() -> None:
     _, after, result = run_pass(Constants(), CASES[0].model())
     assert [tensor.name for tensor in after.graph.initializer] == ["c"]
-    assert [(r.rewrite, r.anchor, r.removed) for r in result.records] == [("constant-to-initializer", "c", ("Constant",))]
+    assert [(r.rewrite, r.anchor, r.removed) for r in result.records] == [
+        ("constant-to-initializer", "c", ("Constant",))
+    ]
 
 
 def test_ir_3_lists_the_initializer_as_an_input() -> None:

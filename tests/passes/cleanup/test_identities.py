@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from roofwright.passes.cleanup import Identities
-from tests.passes.harness import PLACES, Case, check, random, run_pass
+from tests.passes.harness import PLACES, Case, boolean, check, float32, int32, random, run_pass
 
 X = "(float[2,3,4] x) => (float[2,3,4] y)"
 
@@ -21,13 +21,13 @@ def i64(*values: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     return np.asarray(values, np.int64)
 
 
-ONE, ZERO = np.float32(1), np.float32(0)
+ONE, ZERO = float32(1), float32(0)
 CASES = [
     bypassed("identity", "Identity(a)"),
     bypassed("dropout at inference", "Dropout(a)"),
-    bypassed("dropout, mode false", "Dropout(a, r, t)", arrays={"r": np.float32(0.5), "t": np.bool_(False)}),
+    bypassed("dropout, mode false", "Dropout(a, r, t)", arrays={"r": float32(0.5), "t": boolean(False)}),
     bypassed("dropout, opset 7", "Dropout(a)", opset=8),
-    kept("dropout in training", "Dropout(a, r, t)", arrays={"r": ZERO, "t": np.bool_(True)}, declines="training mode"),
+    kept("dropout in training", "Dropout(a, r, t)", arrays={"r": ZERO, "t": boolean(True)}, declines="training mode"),
     bypassed("cast to its own type", "Cast<to = 1>(a)"),
     bypassed("transpose, identity", "Transpose<perm = [0, 1, 2]>(a)"),
     bypassed("reshape, static shape", "Reshape(a, s)", arrays={"s": i64(2, -1, 4)}),
@@ -55,10 +55,10 @@ CASES = [
     kept("one to the power", "Pow(c, a)", arrays={"c": ONE}),
     bypassed("minus zero", "Sub(a, c)", arrays={"c": ZERO}),
     kept("zero minus", "Sub(c, a)", arrays={"c": ZERO}),
-    bypassed("plus negative zero", "Add(a, c)", arrays={"c": np.float32(-0.0)}),
+    bypassed("plus negative zero", "Add(a, c)", arrays={"c": float32(-0.0)}),
     bypassed("plus zero", "Add(a, c)", arrays={"c": ZERO}, exact=False),
     kept("plus zero, exact only", "Add(a, c)", arrays={"c": ZERO}, context={"numerics": "exact"}, declines="numerics"),
-    kept("not all ones", "Mul(a, c)", arrays={"c": np.float32([1, 1, 1, 2])}),
+    kept("not all ones", "Mul(a, c)", arrays={"c": float32([1, 1, 1, 2])}),
 ]
 MORE = [
     Case("relu twice", f"{X} {{ a = Relu(x) b = Relu(a) y = Sin(b) }}", "Relu Sin"),
@@ -70,8 +70,11 @@ MORE = [
         "(bool[3] x) => (bool[3] y) { a = Not(x) b = Not(a) y = And(b, b) }",
         "And",
     ),
-    Case("the mask is used", f"(float[4] x) => (float[4] y, bool[4] m) {{ a = Neg(x) y, m = Dropout(a) }}",
-         declines="its mask"),
+    Case(
+        "the mask is used",
+        "(float[4] x) => (float[4] y, bool[4] m) { a = Neg(x) y, m = Dropout(a) }",
+        declines="its mask",
+    ),
     Case("input to output: the Identity keeps both names", f"{X} {{ y = Identity(x) }}"),
     Case("the output takes its producer", f"{X} {{ a = Neg(x) y = Identity(a) }}", "Neg"),
     Case(
@@ -88,15 +91,24 @@ MORE = [
         "(float[3] x) => (float[1,3] y) { a = Neg(x) b = Mul(a, c) y = Sin(b) }",
         arrays={"c": np.ones((1, 1), np.float32)},
     ),
-    Case("lossless round trip of casts",
-         "(float16[3] x) => (float16[3] y) { a = Neg(x) b = Cast<to = 1>(a) c = Cast<to = 10>(b) y = Neg(c) }", "Neg Neg"),
-    Case("widening casts merge",
-         "(float16[3] x) => (double[3] y) { a = Neg(x) b = Cast<to = 1>(a) c = Cast<to = 11>(b) y = Neg(c) }",
-         "Cast Neg Neg"),
-    Case("lossy round trip of casts stays",
-         "(float[3] x) => (float[3] y) { a = Neg(x) b = Cast<to = 6>(a) c = Cast<to = 1>(b) y = Neg(c) }"),
-    Case("an integer that floats cannot hold",
-         "(int64[3] x) => (int64[3] y) { a = Neg(x) b = Cast<to = 1>(a) c = Cast<to = 7>(b) y = Neg(c) }"),
+    Case(
+        "lossless round trip of casts",
+        "(float16[3] x) => (float16[3] y) { a = Neg(x) b = Cast<to = 1>(a) c = Cast<to = 10>(b) y = Neg(c) }",
+        "Neg Neg",
+    ),
+    Case(
+        "widening casts merge",
+        "(float16[3] x) => (double[3] y) { a = Neg(x) b = Cast<to = 1>(a) c = Cast<to = 11>(b) y = Neg(c) }",
+        "Cast Neg Neg",
+    ),
+    Case(
+        "lossy round trip of casts stays",
+        "(float[3] x) => (float[3] y) { a = Neg(x) b = Cast<to = 6>(a) c = Cast<to = 1>(b) y = Neg(c) }",
+    ),
+    Case(
+        "an integer that floats cannot hold",
+        "(int64[3] x) => (int64[3] y) { a = Neg(x) b = Cast<to = 1>(a) c = Cast<to = 7>(b) y = Neg(c) }",
+    ),
     Case(
         "symbolic dimensions: -1 for one of them",
         '(float["n",3] x) => (float["n",3] y) { a = Neg(x) b = Reshape(a, s) y = Sin(b) }',
@@ -114,10 +126,19 @@ MORE = [
         "Neg Sin",
         arrays={"s": i64(0, 3)},
     ),
-    Case("or false", "(bool[3] x) => (bool[3] y) { a = And(x, x) b = Or(a, c) y = Not(b) }", "And Not",
-         arrays={"c": np.bool_(False)}),
-    Case("integers plus zero are exact", "(int32[3] x) => (int32[3] y) { a = Neg(x) b = Add(a, c) y = Abs(b) }", "Abs Neg",
-         arrays={"c": np.int32(0)}, context={"numerics": "exact"}),
+    Case(
+        "or false",
+        "(bool[3] x) => (bool[3] y) { a = And(x, x) b = Or(a, c) y = Not(b) }",
+        "And Not",
+        arrays={"c": boolean(False)},
+    ),
+    Case(
+        "integers plus zero are exact",
+        "(int32[3] x) => (int32[3] y) { a = Neg(x) b = Add(a, c) y = Abs(b) }",
+        "Abs Neg",
+        arrays={"c": int32(0)},
+        context={"numerics": "exact"},
+    ),
 ]
 
 

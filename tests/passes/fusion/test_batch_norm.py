@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 
 from roofwright.passes.fusion import FuseBatchNorm
-from tests.passes.harness import PLACES, Array, Case, build, check, ops, positive, random, run_pass, same
+from tests.passes.harness import (
+    PLACES,
+    Array,
+    Case,
+    build,
+    check,
+    float32,
+    int64,
+    ops,
+    positive,
+    random,
+    run_pass,
+    same,
+)
 
 
 def norm(channels: int, dtype: Any = np.float32) -> dict[str, Array]:
@@ -37,52 +50,89 @@ CASES = [
     conv("opset 7", "", W, size=3, opset=7),
     conv("opset 9", "", W, size=3, opset=9),
     conv("opset 14", "", W, size=3, opset=14),
-    conv("one channel is dead", "", W, size=3, arrays={"g": np.float32([0, 1, 2, 3, 4, 5])}),
-    conv("variance + epsilon is 0", "", W, size=3, after=None, declines="not positive",
-         arrays={"v": np.float32([-1e-5, 1, 1, 1, 1, 1])}),
-    conv("a parameter is not a number", "", W, size=3, after=None, declines="not finite",
-         arrays={"g": np.float32([np.nan, 1, 1, 1, 1, 1])}),
-    conv("overflow", "", W * np.float32(1e30), size=3, after=None, declines="not finite in float32",
-         arrays={"g": np.full(6, 1e10, np.float32)}),
+    conv("one channel is dead", "", W, size=3, arrays={"g": float32([0, 1, 2, 3, 4, 5])}),
+    conv(
+        "variance + epsilon is 0",
+        "",
+        W,
+        size=3,
+        after=None,
+        declines="not positive",
+        arrays={"v": float32([-1e-5, 1, 1, 1, 1, 1])},
+    ),
+    conv(
+        "a parameter is not a number",
+        "",
+        W,
+        size=3,
+        after=None,
+        declines="not finite",
+        arrays={"g": float32([np.nan, 1, 1, 1, 1, 1])},
+    ),
+    conv(
+        "overflow",
+        "",
+        W * float32(1e30),
+        size=3,
+        after=None,
+        declines="not finite in float32",
+        arrays={"g": np.full(6, 1e10, np.float32)},
+    ),
     Case(
         "transposed convolution",
         f"(float[1,4,3,3] x) => (float[1,6,5,5] y) {{ c = ConvTranspose(x, w) y = {BN} }}",
-        "ConvTranspose", arrays={"w": random(4, 6, 3, 3), **norm(6)}, exact=False,
+        "ConvTranspose",
+        arrays={"w": random(4, 6, 3, 3), **norm(6)},
+        exact=False,
     ),
     Case(
         "transposed convolution in groups",
         f"(float[1,4,3,3] x) => (float[1,6,5,5] y) {{ c = ConvTranspose<group = 2>(x, w, b) y = {BN} }}",
-        "ConvTranspose", arrays={"w": random(4, 3, 3, 3), "b": random(6), **norm(6)}, exact=False,
+        "ConvTranspose",
+        arrays={"w": random(4, 3, 3, 3), "b": random(6), **norm(6)},
+        exact=False,
     ),
     Case(
         "gemm, alpha and beta",
         f"(float[2,4] x) => (float[2,6] y) {{ c = Gemm<alpha = 0.5, beta = 2.0>(x, w, b) y = {BN} }}",
-        "Gemm", arrays={"w": random(4, 6), "b": random(6), **norm(6)}, exact=False,
+        "Gemm",
+        arrays={"w": random(4, 6), "b": random(6), **norm(6)},
+        exact=False,
     ),
     Case(
         "gemm, transB, no bias",
         f"(float[2,4] x) => (float[2,6] y) {{ c = Gemm<transB = 1, beta = 0.5>(x, w) y = {BN} }}",
-        "Gemm", arrays={"w": random(6, 4), **norm(6)}, exact=False,
+        "Gemm",
+        arrays={"w": random(6, 4), **norm(6)},
+        exact=False,
     ),
     Case(
         "gemm, scalar bias",
         f"(float[2,4] x) => (float[2,6] y) {{ c = Gemm(x, w, b) y = {BN} }}",
-        "Gemm", arrays={"w": random(4, 6), "b": np.float32(2), **norm(6)}, exact=False,
+        "Gemm",
+        arrays={"w": random(4, 6), "b": float32(2), **norm(6)},
+        exact=False,
     ),
     Case(
         "gemm, a bias per element",
         f"(float[2,4] x) => (float[2,6] y) {{ c = Gemm(x, w, b) y = {BN} }}",
-        "Gemm", arrays={"w": random(4, 6), "b": random(2, 6), **norm(6)}, exact=False,
+        "Gemm",
+        arrays={"w": random(4, 6), "b": random(2, 6), **norm(6)},
+        exact=False,
     ),
     Case(
         "gemm, a bias per row",
         f"(float[2,4] x) => (float[2,6] y) {{ c = Gemm(x, w, b) y = {BN} }}",
-        None, "not one value per channel", arrays={"w": random(4, 6), "b": random(2, 1), **norm(6)},
+        None,
+        "not one value per channel",
+        arrays={"w": random(4, 6), "b": random(2, 1), **norm(6)},
     ),
     Case(
         "matmul becomes a gemm",
         f"(float[2,4] x) => (float[2,6] y) {{ c = MatMul(x, w) y = {BN} }}",
-        "Gemm", arrays={"w": random(4, 6), **norm(6)}, exact=False,
+        "Gemm",
+        arrays={"w": random(4, 6), **norm(6)},
+        exact=False,
     ),
     Case(
         "matmul of rank 3: the channels are the rows",
@@ -91,71 +141,92 @@ CASES = [
     ),
     Case(
         "normalisation of a normalisation",
-        "(float[2,6,4] x) => (float[2,6,4] y) "
-        f"{{ n = Neg(x) c = BatchNormalization(n, g, t, m, v) y = {BN} }}",
-        "BatchNormalization Neg", arrays=norm(6), exact=False,
+        f"(float[2,6,4] x) => (float[2,6,4] y) {{ n = Neg(x) c = BatchNormalization(n, g, t, m, v) y = {BN} }}",
+        "BatchNormalization Neg",
+        arrays=norm(6),
+        exact=False,
     ),
     Case(
         "normalisation first, no padding",
-        "(float[2,6,5,5] x) => (float[2,4,3,3] y) "
-        "{ c = BatchNormalization(x, g, t, m, v) y = Conv(c, w, b) }",
-        "Conv", arrays={"w": random(4, 6, 3, 3), "b": random(4), **norm(6)}, exact=False,
+        "(float[2,6,5,5] x) => (float[2,4,3,3] y) { c = BatchNormalization(x, g, t, m, v) y = Conv(c, w, b) }",
+        "Conv",
+        arrays={"w": random(4, 6, 3, 3), "b": random(4), **norm(6)},
+        exact=False,
     ),
     Case(
         "normalisation first, groups, no bias",
-        "(float[2,6,5,5] x) => (float[2,4,3,3] y) "
-        "{ c = BatchNormalization(x, g, t, m, v) y = Conv<group = 2>(c, w) }",
-        "Conv", arrays={"w": random(4, 3, 3, 3), **norm(6)}, exact=False,
+        "(float[2,6,5,5] x) => (float[2,4,3,3] y) { c = BatchNormalization(x, g, t, m, v) y = Conv<group = 2>(c, w) }",
+        "Conv",
+        arrays={"w": random(4, 3, 3, 3), **norm(6)},
+        exact=False,
     ),
     Case(
         "normalisation first, padding",
         "(float[2,6,5,5] x) => (float[2,4,5,5] y) "
         "{ c = BatchNormalization(x, g, t, m, v) y = Conv<pads = [1, 1, 1, 1]>(c, w) }",
-        None, "has padding", arrays={"w": random(4, 6, 3, 3), **norm(6)},
+        None,
+        "has padding",
+        arrays={"w": random(4, 6, 3, 3), **norm(6)},
     ),
     Case(
         "normalisation first, automatic padding",
         "(float[2,6,5,5] x) => (float[2,4,5,5] y) "
         '{ c = BatchNormalization(x, g, t, m, v) y = Conv<auto_pad = "SAME_UPPER">(c, w) }',
-        None, "has padding", arrays={"w": random(4, 6, 3, 3), **norm(6)},
+        None,
+        "has padding",
+        arrays={"w": random(4, 6, 3, 3), **norm(6)},
     ),
     Case(
         "normalisation first, padding, no shift",
         "(float[2,6,5,5] x) => (float[2,4,5,5] y) "
         "{ c = BatchNormalization(x, g, t, m, v) y = Conv<pads = [1, 1, 1, 1]>(c, w) }",
-        "Conv", arrays={"w": random(4, 6, 3, 3), **norm(6), "t": np.zeros(6, np.float32), "m": np.zeros(6, np.float32)},
+        "Conv",
+        arrays={"w": random(4, 6, 3, 3), **norm(6), "t": np.zeros(6, np.float32), "m": np.zeros(6, np.float32)},
         exact=False,
     ),
     Case(
         "two readers",
         f"(float[2,4,3,3] x) => (float[2,6,1,1] y, float[2,6,1,1] z) {{ c = Conv(x, w) y = {BN} z = Neg(c) }}",
-        None, "also read by", arrays={"w": W, **norm(6)},
+        None,
+        "also read by",
+        arrays={"w": W, **norm(6)},
     ),
     Case(
         "the convolution's result is an output",
         f"(float[2,4,3,3] x) => (float[2,6,1,1] y, float[2,6,1,1] c) {{ c = Conv(x, w) y = {BN} }}",
-        None, "is an output", arrays={"w": W, **norm(6)},
+        None,
+        "is an output",
+        arrays={"w": W, **norm(6)},
     ),
     Case(
         "a shared weight is copied",
-        "(float[2,4,3,3] x) => (float[2,6,1,1] y, float[2,6,1,1] z) "
-        f"{{ c = Conv(x, w) y = {BN} z = Conv(x, w) }}",
-        "Conv Conv", arrays={"w": W, **norm(6)}, exact=False,
+        f"(float[2,4,3,3] x) => (float[2,6,1,1] y, float[2,6,1,1] z) {{ c = Conv(x, w) y = {BN} z = Conv(x, w) }}",
+        "Conv Conv",
+        arrays={"w": W, **norm(6)},
+        exact=False,
     ),
     Case(
         "a large shared weight is not copied",
-        "(float[2,4,3,3] x) => (float[2,6,1,1] y, float[2,6,1,1] z) "
-        f"{{ c = Conv(x, w) y = {BN} z = Conv(x, w) }}",
-        None, "shared by 2 uses", arrays={"w": W, **norm(6)}, context={"fold_limit_bytes": 100},
+        f"(float[2,4,3,3] x) => (float[2,6,1,1] y, float[2,6,1,1] z) {{ c = Conv(x, w) y = {BN} z = Conv(x, w) }}",
+        None,
+        "shared by 2 uses",
+        arrays={"w": W, **norm(6)},
+        context={"fold_limit_bytes": 100},
     ),
     Case(
         "too few parameters",
         "(float[2,4,3,3] x) => (float[2,6,1,1] y) { c = Conv(x, w) d = Reshape(c, s) "
         "e = BatchNormalization(d, g, t, m, v) y = Reshape(e, r) }",
-        arrays={"w": W, "s": np.int64([2, 3, 2]), "r": np.int64([2, 6, 1, 1]), **norm(3)},
+        arrays={"w": W, "s": int64([2, 3, 2]), "r": int64([2, 6, 1, 1]), **norm(3)},
     ),
-    Case("exact only", f"(float[2,4,3,3] x) => (float[2,6,1,1] y) {{ c = Conv(x, w) y = {BN} }}",
-         None, "numerics", arrays={"w": W, **norm(6)}, context={"numerics": "exact"}),
+    Case(
+        "exact only",
+        f"(float[2,4,3,3] x) => (float[2,6,1,1] y) {{ c = Conv(x, w) y = {BN} }}",
+        None,
+        "numerics",
+        arrays={"w": W, **norm(6)},
+        context={"numerics": "exact"},
+    ),
     Case("alone", "(float[2,6,3,3] c) => (float[2,6,3,3] y) { y = BatchNormalization(c, g, t, m, v) }", arrays=norm(6)),
 ]
 
@@ -192,7 +263,9 @@ def test_the_name_and_the_metadata_of_both_live_on() -> None:
     (node,) = after.graph.node
     assert (node.name, list(node.output)) == ("conv", ["y"])
     assert {p.key: p.value for p in node.metadata_props} == {
-        "from conv": "1", "from norm": "1", "roofwright.source": "conv + norm",
+        "from conv": "1",
+        "from norm": "1",
+        "roofwright.source": "conv + norm",
     }
 
 
@@ -207,9 +280,16 @@ def test_a_default_that_a_caller_may_override(name: str) -> None:
 
 
 def test_ir_3_has_no_defaults() -> None:
-    case = Case("ir 3", f"(float[2,4,3,3] x, float[6,4,3,3] w, float[6] g, float[6] t, float[6] m, float[6] v) => "
-                f"(float[2,6,1,1] y) {{ c = Conv(x, w) y = {BN} }}", "Conv", arrays={"w": W, **norm(6)},
-                opset=8, ir=3, exact=False)
+    case = Case(
+        "ir 3",
+        f"(float[2,4,3,3] x, float[6,4,3,3] w, float[6] g, float[6] t, float[6] m, float[6] v) => "
+        f"(float[2,6,1,1] y) {{ c = Conv(x, w) y = {BN} }}",
+        "Conv",
+        arrays={"w": W, **norm(6)},
+        opset=8,
+        ir=3,
+        exact=False,
+    )
     after = check(FuseBatchNorm(), case, "alone")
     assert {info.name for info in after.graph.input} == {"x", "w", "c_bias"}
 

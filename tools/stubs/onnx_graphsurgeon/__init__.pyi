@@ -6,6 +6,5 @@ from onnx_graphsurgeon.ir.node import Node as Node
 from onnx_graphsurgeon.ir.tensor import Constant as Constant
 from onnx_graphsurgeon.ir.tensor import Tensor as Tensor
 from onnx_graphsurgeon.ir.tensor import Variable as Variable
-from onnx_graphsurgeon.logger.logger import G_LOGGER as logger
 
 def import_onnx(onnx_model: onnx.ModelProto) -> Graph: ...

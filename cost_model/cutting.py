@@ -1,0 +1,192 @@
+"""How kernels are cut into tiles: as their schedule states, or else so that each is shortest and fits the scratchpad.
+
+Inside a kernel the smaller of weights and inputs is loaded whole and stays, the other operand and the results stream
+past it in tiles, two copies of each: that attains the compulsory traffic with a footprint of one operand and a few
+slices (MAPPING 3.3). Where even that is too much, `tight` searches a tiling along several loops.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from roofwright.cost_model.kernels import KernelWork
+from roofwright.cost_model.memory import effective_bytes_per_s
+from roofwright.cost_model.pricing import Prices
+from roofwright.cost_model.rates import ceil_div
+from roofwright.cost_model.schedule import Loop, Schedule, Tiling
+from roofwright.cost_model.traffic import Traffic, holds_weights, is_cache
+from roofwright.cost_model.units import Bools, Floats, Ints
+from roofwright.targets import Target
+
+MAX_TILES = 64  # more only add set-up time: the fill and drain of the pipeline are below 2 % by then
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A kernel cut along several loops; bytes are those of one tile of each operand of its nest."""
+
+    tiling: Tiling
+    input_bytes: float
+    weight_bytes: float
+    output_bytes: float
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """How each of n kernels is cut into tiles along its streamed operand; arrays of shape (n,).
+
+    Attributes:
+        tiles: how many.
+        weights_stay: whether the weights are the operand that is loaded whole.
+        footprint_bytes: on-chip bytes while it runs; 0 where a cache decides.
+        least_bytes: the same with the thinnest slices.
+        repeat: copies of the nest in one tile.
+        slice: rows (weights stay) or output channels of one tile; the whole extent where copies are not cut.
+        searched: kernel -> tiles along several loops, where one is not enough to fit; repeat and slice do not count.
+    """
+
+    tiles: Ints
+    weights_stay: Bools
+    footprint_bytes: Floats
+    least_bytes: Floats
+    repeat: Ints
+    slice: Ints
+    searched: Mapping[int, Searched] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Extents:
+    """What can be cut, per kernel: copies of its nest, rows and output channels of one copy; shape (n,).
+
+    Rows are output rows of full width, of all images. Kernels without a nest (not `nested`) have as many rows as
+    elements, and no other loop.
+    """
+
+    nested: Bools
+    repeat: Ints
+    rows: Ints
+    columns: Ints
+
+
+@dataclass(frozen=True)
+class Written:
+    """Tiles that a schedule states, per kernel; shape (n,).
+
+    Attributes:
+        repeat, slice: as in `Pipeline`; 0: not stated, to be chosen.
+        weights_stay: 1 and 0: which operand stays; -1: not said by the tiling.
+        searched: kernel -> its tiling along several loops.
+    """
+
+    repeat: Ints
+    slice: Ints
+    weights_stay: Ints
+    searched: Mapping[int, Tiling]
+
+
+def pipeline(
+    moved: Traffic, local_bytes: Floats, extents: Extents, busy_s: Floats, target: Target, written: Written
+) -> Pipeline:
+    """Cut kernels as their schedule states, or else into as many tiles as make each shortest.
+
+    Candidates are the powers of two up to `MAX_TILES` (and the extent there is). The length compared is that of
+    identical tiles on a shared port with double buffering, the lower end of MAPPING section 6's interval,
+    first + max(n (L + Y), L + n X + Y), set-up included. A scratchpad that would overflow gets more tiles; where even
+    the operand that stays is too large, `tight` searches a tiling that moves more.
+
+    Args:
+        moved: off-chip bytes.
+        local_bytes: bytes that the kernel holds on chip whatever its tiles (operands that others left there).
+        extents: what can be cut.
+        busy_s: compute time of each kernel.
+        target: the machine.
+        written: what the schedule states.
+    """
+    if is_cache(target):
+        one = np.ones(len(busy_s), np.int64)
+        return Pipeline(one, one > 0, np.zeros(len(one)), np.zeros(len(one)), extents.repeat, extents.rows)
+    memory, apart = target.device_memory, not holds_weights(target)
+    rate = effective_bytes_per_s(memory)
+    stay = (moved.weight_bytes <= moved.input_bytes) & (not apart)
+    stay = np.where(written.weights_stay < 0, stay, written.weights_stay == 1)
+    extent = np.where(stay, extents.rows, extents.columns)
+    whole = np.where(stay, moved.weight_bytes, moved.input_bytes)
+    streamed = np.where(stay, moved.input_bytes, moved.weight_bytes)
+    counts = 2 ** np.arange(int(np.log2(MAX_TILES)) + 1, dtype=np.int64)[:, None]
+    load = streamed / rate / counts + memory.setup_s * (streamed > 0)
+    store = moved.output_bytes / rate / counts + memory.setup_s * (moved.output_bytes > 0)
+    length = whole / rate + np.maximum(counts * (load + store), load + busy_s + store)
+    most = extents.repeat * extent
+    wanted = counts[np.argmin(np.where(counts <= most, length, np.inf), axis=0), 0]
+    passing = moved.output_bytes + (0.0 if apart else streamed)
+    wanted = np.minimum(np.maximum(wanted, _fitting(passing, local_bytes + whole, target)), most)
+    repeat = np.where(written.repeat > 0, written.repeat, ceil_div(extents.repeat, wanted))
+    parts = np.where(wanted > extents.repeat, ceil_div(wanted, extents.repeat), 1)
+    slice_ = np.where(written.slice > 0, written.slice, ceil_div(extent, parts))
+    tiles = ceil_div(extents.repeat, repeat) * ceil_div(extent, slice_)
+    fixed = local_bytes + whole
+    thick, thin = (fixed + np.minimum(2, n) * passing / n for n in (tiles, np.minimum(most, MAX_TILES)))
+    return Pipeline(tiles, stay, thick, np.minimum(thick, thin), repeat, slice_)
+
+
+def _fitting(passing: Floats, fixed: Floats, target: Target) -> Ints:
+    """Tiles needed so that two copies of every slice fit beside what is fixed; 1 where nothing helps."""
+    assert target.on_chip is not None
+    free = target.on_chip.capacity_bytes - fixed
+    return np.where(free > 0, np.ceil(2 * passing / np.maximum(free, 1.0)), 1.0).astype(np.int64)
+
+
+def extents(kernels: Sequence[KernelWork], prices: Prices) -> Extents:
+    """What can be cut of each kernel: the loops of its anchor, or the elements it writes where it has none."""
+    elements = np.array([max((o.elements for o in k.writes), default=1) for k in kernels], np.int64)
+    one, nests, at, has = np.ones_like(elements), prices.nests, prices.anchor, prices.anchor >= 0
+    if not len(nests):
+        return Extents(has, one, np.maximum(elements, 1), np.maximum(elements, 1))
+    loops = (nests.repeat, nests.batch * nests.out_h, nests.out_channels)
+    repeat, rows, columns = (np.maximum(loop[at], 1) for loop in loops)
+    rest = np.maximum(elements, 1)
+    return Extents(has, np.where(has, repeat, one), np.where(has, rows, rest), np.where(has, columns, rest))
+
+
+def read_tilings(schedule: Schedule | None, size: Extents, target: Target) -> Written:
+    """What a schedule states of its kernels' tiles at the on-chip memory."""
+    n, searched = len(size.rows), dict[int, Tiling]()
+    table = np.zeros((3, n), np.int64)
+    table[2] = -1
+    stated = schedule.kernels if schedule is not None and len(schedule.kernels) == n and target.on_chip else ()
+    for at, kernel in enumerate(stated):
+        tiling = next((t for t in kernel.tilings if target.on_chip and t.level == target.on_chip.name), None)
+        if tiling is None:
+            continue
+        loops = set(tiling.order) - {"repeat"}
+        if len(loops) > 1 or "in_channels" in loops:
+            searched[at] = tiling
+            continue
+        table[:, at] = _sizes(tiling, (size.repeat[at], size.rows[at], size.columns[at]))
+    table[2, ~size.nested] = -1  # their one loop does not tell
+    return Written(*table, searched=searched)
+
+
+def _sizes(tiling: Tiling, whole: tuple[int, int, int]) -> tuple[int, int, int]:
+    """(copies, slice, whether the weights stay or -1) of a tiling along at most one loop of a nest."""
+    repeat, rows, columns = whole
+    copies = min(tiling.tile.get("repeat", repeat), repeat)
+    if "rows" in tiling.tile:
+        return copies, min(tiling.tile["rows"], rows), 1
+    if "out_channels" in tiling.tile:
+        return copies, min(tiling.tile["out_channels"], columns), 0
+    return copies, max(rows, columns), -1
+
+
+def tiling_of(cut: Pipeline, at: int, size: Extents, level: str) -> Tiling:
+    """How kernel `at` is cut, as a schedule states it: `read_tilings` gives the same tiles back."""
+    if at in cut.searched:
+        return cut.searched[at].tiling
+    along_rows = cut.weights_stay[at] or not size.nested[at]
+    loop: Loop = "rows" if along_rows else "out_channels"
+    extent = int((size.rows if along_rows else size.columns)[at])
+    tile: dict[Loop, int] = {"repeat": int(cut.repeat[at])} if size.repeat[at] > 1 else {}
+    if cut.slice[at] < extent or not tile:
+        tile[loop] = min(int(cut.slice[at]), extent)
+    return Tiling(level=level, order=tuple(tile), tile=tile)

@@ -1,0 +1,84 @@
+"""One small, readable model per clean-up and fusion pass: something to do and something to leave."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+from tests.passes.harness import boolean, build, float32, int64
+
+_NORM = {"gamma": float32([1, 2]), "beta": float32([0, 1]), "mean": float32([1, 1]), "variance": float32([1, 4])}
+_KERNEL = np.ones((2, 1, 1, 1), np.float32)
+_MODELS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "constants": (
+        "(float[2] x) => (float[2] y, float z) "
+        "{ c = Constant<value_floats = [1.0, 2.0]>() z = Constant<value_float = 3.0>() y = Mul(x, c) }",
+        {},
+    ),
+    "fold-constants": (
+        '(float["n", 2, 3] x) => (float["n", 6] y) '
+        "{ shape = Shape(x) n = Gather(shape, first) target = Concat<axis = 0>(n, rest)"
+        "  doubled = Add(c, c) sum = Add(x, doubled) y = Reshape(sum, target) }",
+        {"first": int64([0]), "rest": int64([-1]), "c": float32([1, 2, 3])},
+    ),
+    "dead-code": (
+        "(float[4] x) => (float[4] y) { a = Neg(x) unused = Exp(a) kept, mask = Dropout(x) y = Abs(kept) }",
+        {},
+    ),
+    "identities": (
+        "(float[4] x) => (float[4] y, float[4] z) "
+        "{ a = Identity(x) b = Mul(a, one) c = Relu(b) d = Relu(c) y = Exp(d) z = Identity(x) }",
+        {"one": float32(1)},
+    ),
+    "common-subexpressions": (
+        "(float[4] x) => (float[4] y) { a = Mul(x, v) b = Mul(x, w) c = Neg(a) d = Neg(b) y = Add(c, d) }",
+        {"v": float32([1, 2, 3, 4]), "w": float32([1, 2, 3, 4])},
+    ),
+    "shapes": (
+        "(float[2, 3, 4] x) => (float[4, 6] y, float[4, 2, 3] z) "
+        "{ a = Reshape(x, flat) y = Reshape(a, wide)"
+        "  b = Transpose<perm = [1, 2, 0]>(x) z = Transpose<perm = [1, 2, 0]>(b) }",
+        {"flat": int64([24]), "wide": int64([4, 6])},
+    ),
+    "fuse-batch-norm": (
+        "(float[1, 1, 4, 4] x) => (float[1, 2, 4, 4] y, float[1, 2, 4, 4] z) "
+        "{ a = Conv(x, w) b = BatchNormalization(a, gamma, beta, mean, variance) y = Relu(b)"
+        "  z = BatchNormalization(y, gamma, beta, mean, variance) }",
+        {"w": _KERNEL, **_NORM},
+    ),
+    "fuse-affine": (
+        "(float[1, 1, 2, 2] x) => (float[1, 2, 2, 2] y) "
+        "{ a = Conv(x, w) b = Mul(a, per_channel) y = Add(b, per_column) }",
+        {"w": _KERNEL, "per_channel": float32([[[2]], [[3]]]), "per_column": float32([2, 3])},
+    ),
+    "fuse-pad": (
+        "(float[1, 1, 4, 4] x) => (float[1, 1, 6, 6] y, float[1, 1, 5, 5] z) "
+        "{ a = Pad(x, pads) y = Conv(a, w) b = Pad(x, pads) z = MaxPool<kernel_shape = [2, 2]>(b) }",
+        {"pads": int64([0, 0, 1, 1, 0, 0, 1, 1]), "w": np.ones((1, 1, 1, 1), np.float32)},
+    ),
+    "fuse-gemm": (
+        "(float[2, 3] x) => (float[2, 2] y) { a = MatMul(x, w) b = Add(a, bias) c = Transpose(b) y = Gemm(c, v) }",
+        {"w": np.ones((3, 2), np.float32), "bias": float32([1, 2]), "v": np.ones((2, 2), np.float32)},
+    ),
+    "fuse-activations": (
+        "(float[4] x) => (float[4] y) "
+        "{ a = Relu(x) b = Clip(a, , six) c = Add(b, three) d = Clip(c, zero, six) e = Div(d, six) y = Mul(b, e) }",
+        {"zero": float32(0), "three": float32(3), "six": float32(6)},
+    ),
+}
+NAMES = (*_MODELS, "constant-if")
+
+
+def model_for(name: str) -> onnx.ModelProto:
+    """The model of a pass, by the pass's name."""
+    return _constant_if() if name == "constant-if" else build(*_MODELS[name])
+
+
+def _constant_if() -> onnx.ModelProto:
+    model = build("(float[4] x) => (float[4] y) { unused = Neg(x) y = Abs(chosen) }", {"condition": boolean(True)})
+    then = onnx.parser.parse_graph("taken () => (float[4] t) { s = Sin(x) t = Neg(s) }")
+    other = onnx.parser.parse_graph("left () => (float[4] e) { e = Exp(x) }")
+    choice = onnx.helper.make_node("If", ["condition"], ["chosen"], "choice", then_branch=then, else_branch=other)
+    model.graph.node[0].CopyFrom(choice)
+    return model
