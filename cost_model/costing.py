@@ -14,7 +14,7 @@ from roofwright.cost_model.kernels import KernelWork, gather, op_by_op, schedule
 from roofwright.cost_model.losses import Evaluations
 from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.model import GraphModel
-from roofwright.cost_model.overhead import launch_seconds, link_seconds, request_seconds, slowdown
+from roofwright.cost_model.overhead import launch_seconds, link_seconds, request_seconds, throttled
 from roofwright.cost_model.pricing import Prices, price
 from roofwright.cost_model.residency import Residency, residency
 from roofwright.cost_model.roof import Roof, roof
@@ -35,7 +35,8 @@ class Estimate:
 
     Attributes:
         kernels: what runs together, in order; the arrays below have one entry for each.
-        prices, moved, cut, evaluations, timeline: the parts the figures are made of.
+        prices, moved, cut, evaluations: the parts the figures are made of.
+        timeline: when everything happens at the burst clock, without launches and the link.
         latency_s: weights in device memory, input on the host, output back on the host.
         device_s: latency without the link.
         period_s: steady state of back-to-back requests.
@@ -154,14 +155,12 @@ class Costing:
     def estimate(self, resident_weights: bool = False) -> Estimate:
         """Run the timeline and account for every second; see the module's `estimate`."""
         target, prices, moved = self.target, self.prices, self.moved
-        burst = self.timeline()
-        ratio = slowdown(prices, moved, burst, target)
-        sustained = burst if ratio == 1.0 else self.timeline(slower=1 / ratio)
+        burst, slower_s, ratio = throttled(prices, moved, target, lambda factor: self.timeline(slower=factor))
         link_bytes, link_s = link_seconds(self.model, target)
-        evaluations = self._evaluations(burst, sustained, sum(link_s))
+        evaluations = self._evaluations(burst, slower_s, sum(link_s))
         totals = evaluations.totals()
         device_s = totals[-1] - sum(link_s)
-        steady_s = device_s - (self._saved(sustained, 1 / ratio) if resident_weights else 0.0)
+        steady_s = device_s - (self._saved(burst) if resident_weights else 0.0)
         return Estimate(
             target=target,
             batch=self.model.batch,
@@ -170,7 +169,7 @@ class Costing:
             moved=moved,
             cut=self.cut,
             evaluations=evaluations,
-            timeline=sustained,
+            timeline=burst,
             latency_s=totals[-1],
             device_s=device_s,
             period_s=max(steady_s, *link_s),
@@ -226,28 +225,27 @@ class Costing:
         rate = effective_bytes_per_s(self.target.device_memory)
         return np.maximum(self.moved.least_bytes - burst.prefetched_s * rate, 0.0)
 
-    def _saved(self, usual: Timeline, slower: float) -> float:
+    def _saved(self, usual: Timeline) -> float:
         """Seconds that a request saves when the weights are on chip already; 0 where they do not fit."""
         on_chip, weights = self.target.on_chip, self.moved.weight_bytes
         if on_chip is None or weights.sum() > self.spare_bytes.min(initial=np.inf):
             return 0.0
         without = replace(self.moved, weight_bytes=np.zeros_like(weights))
-        return usual.total_s - self.timeline(slower=slower, moved=without).total_s
+        return usual.total_s - self.timeline(moved=without).total_s
 
-    def _evaluations(self, burst: Timeline, sustained: Timeline, link_s: float) -> Evaluations:
+    def _evaluations(self, burst: Timeline, slower_s: Floats, link_s: float) -> Evaluations:
         prices, memory = self.prices, self.target.device_memory
         off_chip_s = self.moved.total_bytes / (memory.bytes_per_s * memory.efficiency)
         spans = np.diff(burst.end_s, prepend=0.0)
-        slower = np.diff(sustained.end_s, prepend=0.0) - spans
         launches = launch_seconds(prices, self.target)
-        device_s = float(spans.sum() + slower.sum() + launches.sum())
+        device_s = float(spans.sum() + slower_s.sum() + launches.sum())
         return Evaluations(
             ideal_s=prices.ideal_s,
             shaped_s=prices.padded_s,
             busy_s=prices.busy_s,
             roofline_s=np.maximum(np.maximum(prices.busy_s, prices.inner_s), off_chip_s),
             timeline_s=spans,
-            overhead_s=slower + launches,
+            overhead_s=slower_s + launches,
             link_s=link_s,
             request_s=request_seconds(device_s, link_s, len(self.kernels), self.target),
         )

@@ -120,14 +120,21 @@ def pipeline(
     most = extents.repeat * extent
     wanted = counts[np.argmin(np.where(counts <= most, length, np.inf), axis=0), 0]
     passing = moved.output_bytes + (0.0 if apart else streamed)
-    wanted = np.minimum(np.maximum(wanted, _fitting(passing, local_bytes + whole, target)), most)
-    repeat = np.where(written.repeat > 0, written.repeat, ceil_div(extents.repeat, wanted))
-    parts = np.where(wanted > extents.repeat, ceil_div(wanted, extents.repeat), 1)
-    slice_ = np.where(written.slice > 0, written.slice, ceil_div(extent, parts))
+    needed = np.minimum(_fitting(passing, local_bytes + whole, target), most)
+    repeat, slice_ = _sizes_of(np.maximum(wanted, needed), extents.repeat, extent, tight=needed > wanted)
+    repeat = np.where(written.repeat > 0, written.repeat, repeat)
+    slice_ = np.where(written.slice > 0, written.slice, slice_)
     tiles = ceil_div(extents.repeat, repeat) * ceil_div(extent, slice_)
     fixed = local_bytes + whole
     thick, thin = (fixed + np.minimum(2, n) * passing / n for n in (tiles, np.minimum(most, MAX_TILES)))
     return Pipeline(tiles, stay, thick, np.minimum(thick, thin), repeat, slice_)
+
+
+def _sizes_of(tiles: Ints, repeat: Ints, extent: Ints, tight: Bools) -> tuple[Ints, Ints]:
+    """(copies, slice) of about so many even tiles; of no fewer where it is `tight`."""
+    parts = np.where(tiles > repeat, ceil_div(tiles, repeat), 1)
+    copies = np.where(tight, np.maximum(repeat // tiles, 1), ceil_div(repeat, tiles))
+    return copies, np.where(tight, extent // parts, ceil_div(extent, parts))
 
 
 def _fitting(passing: Floats, fixed: Floats, target: Target) -> Ints:
@@ -165,7 +172,7 @@ def read_tilings(schedule: Schedule | None, size: Extents, target: Target) -> Wr
             continue
         table[:, at] = _sizes(tiling, (size.repeat[at], size.rows[at], size.columns[at]))
     table[2, ~size.nested] = -1  # their one loop does not tell
-    return Written(*table, searched=searched)
+    return Written(table[0], table[1], table[2], searched)
 
 
 def _sizes(tiling: Tiling, whole: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -5,7 +5,7 @@ every operand is followed back to the tensor that really holds it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roofwright.cost_model.graph_work import NodeWork
 from roofwright.cost_model.schedule import Schedule
@@ -20,11 +20,13 @@ class KernelWork:
         nodes: in execution order; the first with a loop nest is the anchor.
         reads: operands from outside, each storage once, constants included; elements count all repeats.
         writes: operands that a later kernel or the caller reads.
+        nest_operands: input, weights and result of the anchor, under the names of their storage; empty without one.
     """
 
     nodes: tuple[NodeWork, ...]
     reads: tuple[Operand, ...]
     writes: tuple[Operand, ...]
+    nest_operands: tuple[Operand, ...] = ()
 
     @property
     def key(self) -> str:
@@ -40,12 +42,6 @@ class KernelWork:
     def nests(self) -> list[tuple[NodeWork, LoopNest]]:
         """Every loop nest with the node it belongs to."""
         return [(node, nest) for node in self.nodes for nest in node.work.nests]
-
-    @property
-    def nest_operands(self) -> tuple[Operand, Operand, Operand]:
-        """Input, weights and result of the anchor; only for kernels with a nest."""
-        work = next(node.work for node in self.nodes if node.work.nest is not None)
-        return work.reads[0], work.reads[min(1, len(work.reads) - 1)], work.writes[0]
 
 
 def storage_names(works: Iterable[NodeWork]) -> dict[str, str]:
@@ -126,7 +122,15 @@ def _kernel(
         for operand in node.work.writes:
             if operand.name in kept or readers.get(operand.name, set()) - {index}:
                 _keep_larger(writes, operand.name, operand, node.work.repeat)
-    return KernelWork(tuple(nodes), tuple(reads.values()), tuple(writes.values()))
+    return KernelWork(tuple(nodes), tuple(reads.values()), tuple(writes.values()), _nest_operands(nodes, alias))
+
+
+def _nest_operands(nodes: Sequence[NodeWork], alias: Mapping[str, str]) -> tuple[Operand, ...]:
+    work = next((node.work for node in nodes if node.work.nest is not None), None)
+    if work is None:
+        return ()
+    parts = (work.reads[0], work.reads[min(1, len(work.reads) - 1)], work.writes[0])
+    return tuple(replace(part, name=alias.get(part.name, part.name)) for part in parts)
 
 
 def _keep_larger(held: dict[str, Operand], name: str, operand: Operand, repeat: int) -> None:

@@ -1,10 +1,12 @@
 """What a request costs beside its kernels: launches, hand-overs, dispatch, the host link, the sustained clock."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from roofwright.cost_model import link
 from roofwright.cost_model.model import GraphModel
-from roofwright.cost_model.power import sustained_share
+from roofwright.cost_model.power import burst_clock_hz, drawn_w
 from roofwright.cost_model.pricing import Prices
 from roofwright.cost_model.timeline import Timeline
 from roofwright.cost_model.traffic import Traffic
@@ -31,20 +33,50 @@ def link_seconds(model: GraphModel, target: Target) -> tuple[float, tuple[float,
     return sum(sides), (there, back)
 
 
-def slowdown(prices: Prices, moved: Traffic, burst: Timeline, target: Target) -> float:
-    """Sustained over burst clock for the network's average rates; 1.0 where the power limit is not reached.
+def least_seconds(prices: Prices, moved: Traffic, target: Target) -> float:
+    """The shortest run whose average power is within the limit: its energy over the watts left beside the idle ones.
 
+    Energy per operation does not depend on the clock (voltage is constant), so a run that does less never takes longer.
     A multiplied dtype without an energy of its own is charged the highest one the target states.
     """
-    if target.power is None or burst.total_s <= 0:
-        return 1.0
+    if target.power is None:
+        return 0.0
     known = target.power.joule_per_mac
     dearest = max(known, key=lambda dtype: known[dtype])
-    rates: dict[str, float] = {}
-    for dtype, macs in prices.macs_by_dtype.items():
+    macs: dict[str, float] = {}
+    for dtype, count in prices.macs_by_dtype.items():
         charged = dtype if dtype in known else dearest
-        rates[charged] = rates.get(charged, 0.0) + macs / burst.total_s
+        macs[charged] = macs.get(charged, 0.0) + count
     off_chip = float(moved.total_bytes.sum())
     levels = {level.name: off_chip + float(moved.kept_bytes.sum()) for level in target.memories}
     levels[target.device_memory.name] = off_chip
-    return float(sustained_share(target, rates, {name: size / burst.total_s for name, size in levels.items()}))
+    idle_w, limit_w = target.power.idle_w, target.power.limit_w
+    energy_j = float(drawn_w(target, macs, levels)) - idle_w  # of one run: counts instead of rates give joules
+    return energy_j / (limit_w - idle_w) if limit_w > idle_w else np.inf
+
+
+def throttled(
+    prices: Prices, moved: Traffic, target: Target, run: Callable[[float], Timeline]
+) -> tuple[Timeline, Floats, float]:
+    """The timeline at the burst clock, what the sustained clock adds to each kernel, and sustained over burst clock.
+
+    Between the burst clock and the machine's lowest one, the clock is as high as the power limit allows on average.
+
+    Args:
+        prices: computation.
+        moved: traffic.
+        target: the machine.
+        run: the timeline with all computation slower by a factor.
+    """
+    burst, needed_s = run(1.0), least_seconds(prices, moved, target)
+    none = np.zeros(len(burst.end_s))
+    if target.power is None or needed_s <= burst.total_s:
+        return burst, none, 1.0
+    lowest = min(1.0, target.power.min_clock_hz / burst_clock_hz(target))
+    slowest = run(1 / lowest)
+    room_s = slowest.total_s - burst.total_s
+    if room_s <= 0:
+        return burst, none, 1.0
+    share = min(1.0, (needed_s - burst.total_s) / room_s)
+    longer_s = np.diff(slowest.end_s, prepend=0.0) - np.diff(burst.end_s, prepend=0.0)
+    return burst, share * longer_s, 1 / (1 + share * (1 / lowest - 1))

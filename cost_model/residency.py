@@ -44,9 +44,14 @@ def residency(
         return _cached(kernels, outputs, target)
     if schedule is None or len(schedule.kernels) != len(kernels):
         return Residency((frozenset(),) * len(kernels), np.zeros(len(kernels)), ())
-    last_read: dict[str, int] = {}
-    for index, kernel in enumerate(kernels):
-        last_read.update({operand.name: index for operand in kernel.reads})
+    return _scheduled(kernels, outputs, schedule, target)
+
+
+def _scheduled(
+    kernels: Sequence[KernelWork], outputs: Collection[str], schedule: Schedule, target: Target
+) -> Residency:
+    """What the schedule keeps in a scratchpad."""
+    last_read = {operand.name: index for index, kernel in enumerate(kernels) for operand in kernel.reads}
     kept: list[set[str]] = [set() for _ in kernels]
     local = np.zeros(len(kernels))
     for kernel in schedule.kernels:

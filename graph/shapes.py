@@ -18,6 +18,7 @@ from roofwright.graph.walk import graphs_of
 DEFAULT_BATCH = 1
 DEFAULT_DIM = 128
 _MOST_ROUNDS = 5
+_LARGEST_VECTOR = 100_000  # elements of integers that carry shapes; real ones have a handful
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,10 @@ class _Inference:
     def run(self) -> list[Infos]:
         """Infer until everything is known, nothing new comes, or the rounds are used up."""
         fed: Known = {}
+        scopes = self._infer(data_prop=False)
+        data_prop = not self._is_complete(scopes) and self._is_tame(scopes)
         for _ in range(_MOST_ROUNDS):
-            scopes = self._infer()
+            scopes = self._infer(data_prop=True) if data_prop else scopes
             if self._is_complete(scopes):
                 break
             known = known_values(self.graphs, scopes, sidecar(self.root).overridable)
@@ -130,13 +133,20 @@ class _Inference:
             if not (self._feed(fresh) | self._hint(scopes)):
                 break
             fed |= fresh
+            scopes = scopes if data_prop else self._infer(data_prop=False)
         for graph, infos in zip(self.graphs, scopes, strict=True):
             self._fill_from_annotations(graph, infos)
         return scopes
 
-    def _infer(self) -> list[Infos]:
+    def _is_tame(self, scopes: list[Infos]) -> bool:
+        """Whether onnx may compute with integer vectors: it does so whatever their size, and a chain can double them."""
+        found = (info for infos in scopes for info in infos.values() if info.dtype in ("int32", "int64"))
+        vectors = (info.shape[0] for info in found if info.shape is not None and len(info.shape) == 1)
+        return not any(isinstance(size, int) and size > _LARGEST_VECTOR for size in vectors)
+
+    def _infer(self, *, data_prop: bool) -> list[Infos]:
         try:
-            model = onnx.shape_inference.infer_shapes(self.skeleton.model, data_prop=True)
+            model = onnx.shape_inference.infer_shapes(self.skeleton.model, data_prop=data_prop)
         except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError):
             model = self.skeleton.model  # what is declared is all that is known
         return [self._read(graph, proto) for graph, proto in zip(self.graphs, proto_graphs(model.graph), strict=True)]

@@ -1,14 +1,14 @@
 """The pipeline: every pass by name, the default order with a reason per line, and optimize()."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from roofwright.cost_model import Estimate, GraphModel, estimate, memory_bytes, parameter_bytes
+from roofwright.cost_model import Estimate, GraphModel, estimate, parameter_bytes
 from roofwright.graph import (
     UnsupportedError,
     UsageError,
@@ -173,9 +173,12 @@ def _run(source: gs.Graph, target: Target, options: Options, before: Estimate) -
         graph = clone(source)
         runner = Runner(graph, ctx, target, before, interface(graph))
         try:
-            runner.rewrite([p for p in passes if p.name not in SCHEDULING])
+            rewriting = [p for p in passes if p.name not in SCHEDULING]
             scheduling = [p for p in passes if p.name in SCHEDULING]
-            _widen(runner, options, scheduling)
+            runner.rewrite(rewriting)
+            if options.batch is not None:
+                _widen(runner, options, scheduling)
+                runner.rewrite(rewriting)  # the old batch's shape arithmetic is left over
             runner.schedule(scheduling)
             return runner, blamed
         except PassFailed as failure:
@@ -186,20 +189,16 @@ def _run(source: gs.Graph, target: Target, options: Options, before: Estimate) -
 
 def _widen(runner: Runner, options: Options, scheduling: Sequence[Pass]) -> None:
     """Give the runner's graph the batch that was asked for."""
-    if options.batch is None:
-        return
     from roofwright.passes.batching import WidenBatch, choose_batch
 
-    def price(batch: int) -> tuple[float, float, float]:
-        trial = replace(runner, graph=clone(runner.graph), reports={}, seconds={})
-        trial.widen(WidenBatch(batch=batch))
-        trial.schedule(scheduling)
-        model = GraphModel.of(trial.graph, trial.ctx.dims)
-        return trial.latest.device_s, trial.latest.latency_s, memory_bytes(trial.graph, model, trial.target)
-
-    limits = {"max_latency_s": options.max_latency_s, "max_memory_bytes": options.max_memory_bytes}
-    batch = choose_batch(price, **limits) if options.batch == "auto" else int(options.batch)
-    runner.widen(WidenBatch(batch=batch))
+    batch = options.batch
+    if batch == "auto":
+        batch = choose_batch(
+            lambda size: runner.priced_at(size, scheduling),
+            max_latency_s=options.max_latency_s,
+            max_memory_bytes=options.max_memory_bytes,
+        )
+    runner.widen(WidenBatch(batch=int(batch or 1)))
 
 
 def _check(source: gs.Graph, runner: Runner, options: Options) -> Check:

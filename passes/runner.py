@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import onnx_graphsurgeon as gs
 
-from roofwright.cost_model import Estimate, GraphModel, Schedule, estimate
-from roofwright.graph import Interface, RoofwrightError, assumed_dims, interface, sort_nodes, verify
+from roofwright.cost_model import Estimate, GraphModel, Schedule, estimate, memory_bytes
+from roofwright.graph import Interface, RoofwrightError, assumed_dims, clone, interface, sort_nodes, verify
 from roofwright.passes.base import Context, Pass, PassResult
 from roofwright.passes.report import PassReport
 from roofwright.targets import Target
@@ -72,8 +72,27 @@ class Runner:
         self.latest = self._estimate(None)
         self._note(pass_, result, 0.0)
 
+    def priced_at(self, batch: int, scheduling: Sequence[Pass]) -> tuple[float, float, float]:
+        """(device seconds, latency seconds, bytes when it runs) of a copy with another batch, scheduled as this one.
+
+        Raises:
+            UnsupportedError: the batch cannot be widened.
+        """
+        from roofwright.passes.batching import WidenBatch
+
+        trial = replace(self, graph=clone(self.graph), reports={}, seconds={})
+        trial.widen(WidenBatch(batch=batch))
+        trial.schedule(scheduling)
+        model = trial.ctx.model or GraphModel.of(trial.graph, trial.ctx.dims)
+        return trial.latest.device_s, trial.latest.latency_s, memory_bytes(trial.graph, model, trial.target)
+
     def schedule(self, passes: Sequence[Pass]) -> None:
-        """Run scheduling passes; a schedule that the model prices worse than the best so far is not taken."""
+        """Run scheduling passes; a schedule that the model prices worse than the best so far is not taken.
+
+        The first schedule starts the search whatever it costs; where what comes out is worse than op by op, there is
+        none.
+        """
+        start = self.latest
         self.ctx = replace(self.ctx, model=GraphModel.of(self.graph, self.ctx.dims))
         for pass_ in passes:
             result = self._timed(pass_)
@@ -87,6 +106,10 @@ class Runner:
                 continue
             self.ctx, self.latest = self.ctx.with_schedule(result.schedule), after
             self._note(pass_, result, gain)
+        if self.latest.latency_s > start.latency_s:
+            self.ctx, self.latest = self.ctx.with_schedule(None), start
+            for pass_ in passes:
+                self.reports[pass_.name] = replace(self.reports[pass_.name], applied=0, gain_s=0.0)
 
     def _estimate(self, schedule: Schedule | None) -> Estimate:
         model = self.ctx.model or GraphModel.of(self.graph, self.ctx.dims)

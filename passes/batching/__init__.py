@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from roofwright._lazy import attach
 
 if TYPE_CHECKING:
-    from roofwright.passes.batching.choose import Price, choose_batch, price_at
+    from roofwright.passes.batching.choose import Price, choose_batch
     from roofwright.passes.batching.widen import BatchAxes, WidenBatch, batch_axes
 
 _HOMES = {
@@ -14,7 +14,6 @@ _HOMES = {
     "batch_axes": "widen",
     "Price": "choose",
     "choose_batch": "choose",
-    "price_at": "choose",
 }
 __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compares the two)
     "WidenBatch",
@@ -22,6 +21,5 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "batch_axes",
     "Price",
     "choose_batch",
-    "price_at",
 ]
 __getattr__ = attach(__name__, _HOMES)

@@ -1,16 +1,9 @@
 """The batch that is just large enough: `--batch auto`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
-import onnx_graphsurgeon as gs
-
-from roofwright.cost_model import GraphModel, estimate, memory_bytes
-from roofwright.graph import UnsupportedError, clone
-from roofwright.passes.base import Context
-from roofwright.passes.batching.ports import ports_of
-from roofwright.passes.batching.widen import WidenBatch
-from roofwright.targets import Target
+from roofwright.graph import UnsupportedError
 
 LARGEST = 1024
 SLACK = 1.05  # of the best time per sample
@@ -100,17 +93,3 @@ def _smallest(low: int, high: int, holds: Callable[[int], bool]) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
-
-
-def price_at(graph: gs.Graph, target: Target, batch: int, dims: Mapping[str, int] | None = None) -> Price:
-    """What a model costs op by op with another batch; a copy is widened, weights are shared.
-
-    Raises:
-        UnsupportedError: the batch cannot be widened.
-    """
-    wide, given = clone(graph), dict(dims or {})
-    WidenBatch(batch=batch).run(wide, Context(target=target, dims=given))
-    symbol = ports_of(graph).symbol
-    model = GraphModel.of(wide, {name: size for name, size in given.items() if name != symbol})
-    cost = estimate(model, target)
-    return Price(cost.device_s, cost.latency_s, memory_bytes(wide, model, target))

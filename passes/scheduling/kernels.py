@@ -1,11 +1,12 @@
 """The first scheduling pass: which nodes run together, and where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from roofwright.cost_model import Costing, GraphModel, Kernel, NodeRef, Schedule, StorageAssumption
+from roofwright.cost_model import Costing, GraphModel, Kernel, NodeRef, NodeWork, Schedule, StorageAssumption
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.grouping import Grouper
 from roofwright.targets import Target
@@ -49,7 +50,11 @@ class Kernels(Pass):
 
 
 def _schedule(
-    groups: list[list], engines: list[str], algorithms: list[str], model: GraphModel, target: Target
+    groups: Sequence[Sequence[NodeWork]],
+    engines: Sequence[str],
+    algorithms: Sequence[str],
+    model: GraphModel,
+    target: Target,
 ) -> Schedule:
     kernels = tuple(
         Kernel(

@@ -1,12 +1,16 @@
 from collections.abc import Callable
 from typing import Any
 
+import onnx_graphsurgeon as gs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofwright.graph import UnsupportedError, read, zoo
-from roofwright.passes.batching import Price, choose_batch, price_at
+from roofwright.cost_model import GraphModel, estimate
+from roofwright.graph import UnsupportedError, interface, read, zoo
+from roofwright.passes import Context, build
+from roofwright.passes.batching import Price, choose_batch
+from roofwright.passes.runner import Runner
 from roofwright.targets import load_target
 from tests.builders import model
 
@@ -54,23 +58,30 @@ def test_where_nothing_keeps_a_limit_it_is_named(limits: dict[str, Any], named: 
         choose_batch(pricing(1.0), **limits)
 
 
+def runner(graph: gs.Graph, **dims: int) -> Runner:
+    target = load_target("tpuv2")
+    before = estimate(GraphModel.of(graph, dims), target)
+    return Runner(graph, Context(target=target, dims=dims), target, before, interface(graph))
+
+
+SCHEDULING = build(["kernels", "tiles", "placement", "prefetch"])
+
+
 def test_more_samples_cost_more_in_all_and_less_each() -> None:
-    graph, target = read(zoo.mobilenet_v2(size=64)), load_target("tpuv2")
-    one, eight = price_at(graph, target, 1), price_at(graph, target, 8)
-    assert isinstance(one, Price)
+    graph = read(zoo.mobilenet_v2(size=64))
+    one, eight = (Price(*runner(graph).priced_at(batch, SCHEDULING)) for batch in (1, 8))
     assert one.device_s < eight.device_s < 8 * one.device_s
     assert one.memory_bytes < eight.memory_bytes < 8 * one.memory_bytes
     assert graph.inputs[0].shape[0] == 1
 
 
 def test_the_model_itself_is_priced_within_the_limit() -> None:
-    graph, target = read(zoo.mobilenet_v2(size=64)), load_target("tpuv2")
-    found = choose_batch(lambda batch: price_at(graph, target, batch), max_memory_bytes=40e6)
+    wide = runner(read(zoo.mobilenet_v2(size=64)))
+    found = choose_batch(lambda batch: wide.priced_at(batch, SCHEDULING), max_memory_bytes=40e6)
     assert found > 1
-    assert price_at(graph, target, found).memory_bytes <= 40e6
+    assert Price(*wide.priced_at(found, SCHEDULING)).memory_bytes <= 40e6
 
 
 def test_a_symbolic_batch_is_priced_whatever_its_name_was_bound_to() -> None:
     graph = read(model("agraph (float[batch,64] x) => (float[batch,64] y) { y = Relu(x) }"))
-    target = load_target("tpuv2")
-    assert price_at(graph, target, 8, {"batch": 2}) == price_at(graph, target, 8)
+    assert runner(graph, batch=2).priced_at(8, SCHEDULING) == runner(graph).priced_at(8, SCHEDULING)

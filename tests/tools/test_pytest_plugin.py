@@ -44,7 +44,9 @@ def test_update_in_ci_fails(project: pytest.Pytester, monkeypatch: pytest.Monkey
 
 
 def test_names_become_file_names() -> None:
-    assert golden_path(Path("/t/test_a.py"), "test_b[zoo:x/y-tpuv2]") == Path("/t/golden/test_a/test_b_zoo_x_y-tpuv2.txt")
+    assert golden_path(Path("/t/test_a.py"), "test_b[zoo:x/y-tpuv2]") == Path(
+        "/t/golden/test_a/test_b_zoo_x_y-tpuv2.txt"
+    )
 
 
 def test_long_differences_are_cut() -> None:

@@ -15,6 +15,7 @@ _NAME_WIDTH = 40
 def add_losses(page: Page, report: Report) -> None:
     """One paragraph for every cause that still takes at least a twentieth of the latency, the largest first."""
     after = report.after
+    _add_fallbacks(page, report)
     large = {name: lost for name, lost in after.causes_s.items() if lost >= _WORTH_SAYING * after.latency_s > 0}
     if not large:
         return
@@ -24,6 +25,20 @@ def add_losses(page: Page, report: Report) -> None:
         worst = _worst(after.layers, name)
         if worst:
             page.paragraph(f"    most in {worst}", "      ")
+
+
+def _add_fallbacks(page: Page, report: Report) -> None:
+    """What runs beside the special unit, and why; only what takes at least a twentieth of the latency."""
+    after = report.after
+    large = [f for f in after.fallbacks if f.seconds >= _WORTH_SAYING * after.latency_s]
+    if large:
+        page.heading("what runs beside the special unit")
+    for found in large:
+        share = percent(found.seconds / after.latency_s)
+        where = f"on {found.engine}" if found.engine else "nowhere"
+        page.paragraph(
+            f"  {found.kernels} x {found.op} {where}, {seconds(found.seconds)} ({share}): {found.reason}", "    "
+        )
 
 
 def _worst(layers: Sequence[Layer], cause: str) -> str:
