@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from roofwright.cost_model.losses import CAUSES, Evaluations
     from roofwright.cost_model.matrix_unit import unit_time
     from roofwright.cost_model.model import GraphModel
+    from roofwright.cost_model.passing import ALIGNMENT_BYTES
     from roofwright.cost_model.roof import Roof
     from roofwright.cost_model.schedule import (
         Kernel,
@@ -60,6 +61,7 @@ _HOMES = {
     "Prefetched": "timeline",
     "Timeline": "timeline",
     "holds_weights": "traffic",
+    "ALIGNMENT_BYTES": "passing",
     "CAUSES": "losses",
     "Evaluations": "losses",
     "Costing": "costing",
@@ -102,6 +104,7 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "Prefetched",
     "Timeline",
     "holds_weights",
+    "ALIGNMENT_BYTES",
     "CAUSES",
     "Evaluations",
     "Costing",

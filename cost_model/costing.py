@@ -9,21 +9,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roofwright.cost_model.cutting import Extents, Pipeline, extents, pipeline, read_tilings, tiling_of
+from roofwright.cost_model.cutting import Extents, Pipeline, extents, overflows, pipeline, read_tilings, tiling_of
 from roofwright.cost_model.kernels import KernelWork, gather, op_by_op, scheduled, stored_outputs
 from roofwright.cost_model.losses import Evaluations
 from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.model import GraphModel
 from roofwright.cost_model.overhead import launch_seconds, link_seconds, request_seconds, throttled
+from roofwright.cost_model.passing import Passing
 from roofwright.cost_model.pricing import Prices, price
-from roofwright.cost_model.residency import Residency, residency
+from roofwright.cost_model.residency import Residency, residency, resident_share
 from roofwright.cost_model.roof import Roof, roof
 from roofwright.cost_model.schedule import Schedule, Tiling
-from roofwright.cost_model.slices import Slice, slices
+from roofwright.cost_model.slices import Kept, Slice, slices
 from roofwright.cost_model.stages import Feed, kernel_tiles
 from roofwright.cost_model.tight import tighten
 from roofwright.cost_model.timeline import Timeline, timeline
-from roofwright.cost_model.traffic import Traffic, is_cache, operand_bytes, traffic
+from roofwright.cost_model.traffic import Traffic, is_cache, near_seconds, operand_bytes, traffic
 from roofwright.cost_model.units import Floats
 from roofwright.cost_model.work import Operand
 from roofwright.targets import Engine, Simd, Target
@@ -125,7 +126,8 @@ class Costing:
         model, target: what is priced, and on which machine.
         kernels: what runs together, in order; all else has one entry for each.
         outputs: tensors whose bytes the caller reads.
-        prices, held, moved, size, cut: compute, what stays on chip, off-chip bytes, extents of the loops, tiles.
+        prices, held, moved, size, passing, cut: compute, what stays on chip, off-chip bytes, extents of the loops,
+            operands that need room, tiles.
     """
 
     model: GraphModel
@@ -136,6 +138,7 @@ class Costing:
     held: Residency
     moved: Traffic
     size: Extents
+    passing: Passing
     cut: Pipeline
 
     @classmethod
@@ -143,14 +146,17 @@ class Costing:
         """Group, price and cut the kernels of `schedule`, or of the op-by-op baseline."""
         partition = op_by_op(model.works) if schedule is None else scheduled(model.works, schedule)
         kernels = gather(partition, model.works, model.outputs)
-        prices = price(kernels, target)
         outputs = stored_outputs(model.works, model.outputs)
         held = residency(kernels, outputs, schedule, target)
-        moved, size = traffic(kernels, target, held.kept, prices.off_chip_factor), extents(kernels, prices)
+        once = traffic(kernels, target, held.kept)
+        prices = price(kernels, target, once.least_bytes / effective_bytes_per_s(target.device_memory))
+        moved, size = once.times(prices.off_chip_factor, target), extents(kernels, prices)
         written = read_tilings(schedule, size, target)
-        cut = pipeline(moved, held.local_bytes, size, prices.busy_s, target, written)
-        moved, cut = tighten(kernels, prices, held, moved, cut, target, written)
-        return cls(model, target, tuple(kernels), outputs, prices, held, moved, size, cut)
+        passing = Passing.of(kernels, held.kept, target, prices.nests, prices.anchor)
+        cut = pipeline(moved, held.local_bytes, passing, size, prices.busy_s, target, written)
+        tight = overflows(cut, passing, target)
+        moved, cut = tighten(kernels, prices, held, moved, cut, target, written, tight)
+        return cls(model, target, tuple(kernels), outputs, prices, held, moved, size, passing, cut)
 
     def estimate(self, resident_weights: bool = False) -> Estimate:
         """Run the timeline and account for every second; see the module's `estimate`."""
@@ -174,7 +180,7 @@ class Costing:
             device_s=device_s,
             period_s=max(steady_s, *link_s),
             link_bytes=link_bytes,
-            on_chip_bytes=float(np.max(self.cut.footprint_bytes, initial=0.0)),
+            on_chip_bytes=float(np.max(self.cut.footprint_bytes, initial=self.held.placed_bytes)),
             clock_ratio=ratio,
             bound=roof(self.kernels, prices, target, self.outputs, self._crossing_bytes(burst)),
             not_modelled=self.model.not_modelled + self._unplaced(),
@@ -218,7 +224,8 @@ class Costing:
 
     def slices(self, at: int) -> list[Slice]:
         """What kernel `at` alone holds on chip."""
-        return slices(self.kernels[at], at, self.cut, self.held.kept[at], self.target)
+        kept = Kept(self.kernels[at], at, self.cut, self.size, self.passing, self.held.kept[at])
+        return slices(kept, self.target)
 
     def _crossing_bytes(self, burst: Timeline) -> Floats:
         """What every kernel must move itself: once, and without what was loaded ahead of it."""
@@ -226,28 +233,27 @@ class Costing:
         return np.maximum(self.moved.least_bytes - burst.prefetched_s * rate, 0.0)
 
     def _saved(self, usual: Timeline) -> float:
-        """Seconds that a request saves when the weights are on chip already; 0 where they do not fit."""
-        on_chip, weights = self.target.on_chip, self.moved.weight_bytes
-        if on_chip is None or weights.sum() > self.spare_bytes.min(initial=np.inf):
-            return 0.0
-        without = replace(self.moved, weight_bytes=np.zeros_like(weights))
-        return usual.total_s - self.timeline(moved=without).total_s
+        """Seconds that a request saves when weights are on chip already, as far as they fit."""
+        share = resident_share(self.moved, self.spare_bytes, self.target)
+        weights = share * self.moved.weight_bytes
+        left, kept = self.moved.weight_bytes - weights, self.moved.kept_bytes + weights
+        return usual.total_s - self.timeline(moved=replace(self.moved, weight_bytes=left, kept_bytes=kept)).total_s
 
     def _evaluations(self, burst: Timeline, slower_s: Floats, link_s: float) -> Evaluations:
         prices, memory = self.prices, self.target.device_memory
-        off_chip_s = self.moved.total_bytes / (memory.bytes_per_s * memory.efficiency)
+        moving_s = self.moved.total_bytes / effective_bytes_per_s(memory) + near_seconds(self.moved, self.target)
         spans = np.diff(burst.end_s, prepend=0.0)
-        launches = launch_seconds(prices, self.target)
+        launches = launch_seconds(self.kernels, prices, self.target)
         device_s = float(spans.sum() + slower_s.sum() + launches.sum())
         return Evaluations(
             ideal_s=prices.ideal_s,
             shaped_s=prices.padded_s,
             busy_s=prices.busy_s,
-            roofline_s=np.maximum(np.maximum(prices.busy_s, prices.inner_s), off_chip_s),
+            roofline_s=np.maximum(np.maximum(prices.busy_s, prices.inner_s), moving_s),
             timeline_s=spans,
             overhead_s=slower_s + launches,
             link_s=link_s,
-            request_s=request_seconds(device_s, link_s, len(self.kernels), self.target),
+            request_s=request_seconds(self.kernels, prices, device_s, self.target),
         )
 
     def _unplaced(self) -> tuple[tuple[str, str, str], ...]:

@@ -5,13 +5,14 @@ past it in tiles, two copies of each: that attains the compulsory traffic with a
 slices (MAPPING 3.3). Where even that is too much, `tight` searches a tiling along several loops.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.memory import effective_bytes_per_s
+from roofwright.cost_model.passing import Passing, pieces, row_trips
 from roofwright.cost_model.pricing import Prices
 from roofwright.cost_model.rates import ceil_div
 from roofwright.cost_model.schedule import Loop, Schedule, Tiling
@@ -24,12 +25,14 @@ MAX_TILES = 64  # more only add set-up time: the fill and drain of the pipeline 
 
 @dataclass(frozen=True)
 class Searched:
-    """A kernel cut along several loops; bytes are those of one tile of each operand of its nest."""
+    """A kernel cut along several loops: a tile of each operand of its nest, and its copies; `results` are elements."""
 
     tiling: Tiling
     input_bytes: float
+    input_copies: int
     weight_bytes: float
-    output_bytes: float
+    weight_copies: int
+    results: int
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,16 @@ class Pipeline:
 class Extents:
     """What can be cut, per kernel: copies of its nest, rows and output channels of one copy; shape (n,).
 
-    Rows are output rows of full width, of all images. Kernels without a nest (not `nested`) have as many rows as
-    elements, and no other loop.
+    Rows are output rows of full width, of all images of `image` rows each: a tile lies within one, or is of whole
+    ones. Kernels without a nest (not `nested`) have as many rows as their results have pieces (see `passing`), and no
+    other loop.
     """
 
     nested: Bools
     repeat: Ints
     rows: Ints
     columns: Ints
+    image: Ints
 
 
 @dataclass(frozen=True)
@@ -86,18 +91,25 @@ class Written:
 
 
 def pipeline(
-    moved: Traffic, local_bytes: Floats, extents: Extents, busy_s: Floats, target: Target, written: Written
+    moved: Traffic,
+    local_bytes: Floats,
+    passing: Passing,
+    extents: Extents,
+    busy_s: Floats,
+    target: Target,
+    written: Written,
 ) -> Pipeline:
     """Cut kernels as their schedule states, or else into as many tiles as make each shortest.
 
     Candidates are the powers of two up to `MAX_TILES` (and the extent there is). The length compared is that of
     identical tiles on a shared port with double buffering, the lower end of MAPPING section 6's interval,
-    first + max(n (L + Y), L + n X + Y), set-up included. A scratchpad that would overflow gets more tiles; where even
-    the operand that stays is too large, `tight` searches a tiling that moves more.
+    first + max(n (L + Y), L + n X + Y, n L + X + Y), set-up included. A scratchpad that would overflow gets more tiles;
+    where even the operand that stays is too large, `tight` searches a tiling that moves more.
 
     Args:
         moved: off-chip bytes.
         local_bytes: bytes that the kernel holds on chip whatever its tiles (operands that others left there).
+        passing: the operands that need room of their own.
         extents: what can be cut.
         busy_s: compute time of each kernel.
         target: the machine.
@@ -109,51 +121,77 @@ def pipeline(
     memory, apart = target.device_memory, not holds_weights(target)
     rate = effective_bytes_per_s(memory)
     stay = (moved.weight_bytes <= moved.input_bytes) & (not apart)
-    stay = np.where(written.weights_stay < 0, stay, written.weights_stay == 1)
+    stay = np.where(written.weights_stay < 0, stay, written.weights_stay == 1) | ~extents.nested
     extent = np.where(stay, extents.rows, extents.columns)
     whole = np.where(stay, moved.weight_bytes, moved.input_bytes)
     streamed = np.where(stay, moved.input_bytes, moved.weight_bytes)
     counts = 2 ** np.arange(int(np.log2(MAX_TILES)) + 1, dtype=np.int64)[:, None]
     load = streamed / rate / counts + memory.setup_s * (streamed > 0)
     store = moved.output_bytes / rate / counts + memory.setup_s * (moved.output_bytes > 0)
-    length = whole / rate + np.maximum(counts * (load + store), load + busy_s + store)
+    length = np.maximum(counts * (load + store), load + busy_s + store)
+    length = whole / rate + np.maximum(length, counts * load + busy_s / counts + store)
     most = extents.repeat * extent
     wanted = counts[np.argmin(np.where(counts <= most, length, np.inf), axis=0), 0]
-    passing = moved.output_bytes + (0.0 if apart else streamed)
-    needed = np.minimum(_fitting(passing, local_bytes + whole, target), most)
-    repeat, slice_ = _sizes_of(np.maximum(wanted, needed), extents.repeat, extent, tight=needed > wanted)
+    image = np.where(stay, extents.image, 1)
+
+    def on_chip(repeat: Ints, slice_: Ints) -> tuple[Ints, Floats]:
+        groups = ceil_div(extents.repeat, repeat)
+        tiles = groups * row_trips(slice_, extent, image)
+        share = repeat / extents.repeat
+        return tiles, local_bytes + passing.on_chip(stay, share, slice_, extent, tiles, groups)
+
+    def footprint(tiles: Ints) -> Floats:
+        return on_chip(*_sizes_of(tiles, extents.repeat, extent, image))[1]
+
+    needed = _fitting(wanted, most, footprint, _room(passing, target))
+    repeat, slice_ = _sizes_of(needed, extents.repeat, extent, image)
     repeat = np.where(written.repeat > 0, written.repeat, repeat)
-    slice_ = np.where(written.slice > 0, written.slice, slice_)
-    tiles = ceil_div(extents.repeat, repeat) * ceil_div(extent, slice_)
-    fixed = local_bytes + whole
-    thick, thin = (fixed + np.minimum(2, n) * passing / n for n in (tiles, np.minimum(most, MAX_TILES)))
+    slice_ = np.where(written.slice > 0, np.minimum(written.slice, extent), slice_)
+    tiles, thick = on_chip(repeat, slice_)
+    thin = footprint(np.maximum(tiles, np.minimum(most, MAX_TILES)))
     return Pipeline(tiles, stay, thick, np.minimum(thick, thin), repeat, slice_)
 
 
-def _sizes_of(tiles: Ints, repeat: Ints, extent: Ints, tight: Bools) -> tuple[Ints, Ints]:
-    """(copies, slice) of about so many even tiles; of no fewer where it is `tight`."""
+def _sizes_of(tiles: Ints, repeat: Ints, extent: Ints, image: Ints) -> tuple[Ints, Ints]:
+    """(copies, slice) of about so many even tiles; a slice above one image is of whole ones."""
     parts = np.where(tiles > repeat, ceil_div(tiles, repeat), 1)
-    copies = np.where(tight, np.maximum(repeat // tiles, 1), ceil_div(repeat, tiles))
-    return copies, np.where(tight, extent // parts, ceil_div(extent, parts))
+    slice_ = ceil_div(extent, parts)
+    return ceil_div(repeat, tiles), np.where(slice_ > image, slice_ // image * image, slice_)
 
 
-def _fitting(passing: Floats, fixed: Floats, target: Target) -> Ints:
-    """Tiles needed so that two copies of every slice fit beside what is fixed; 1 where nothing helps."""
+def _room(passing: Passing, target: Target) -> Floats:
+    """Bytes that buffers may take, whatever their addresses."""
     assert target.on_chip is not None
-    free = target.on_chip.capacity_bytes - fixed
-    return np.where(free > 0, np.ceil(2 * passing / np.maximum(free, 1.0)), 1.0).astype(np.int64)
+    return target.on_chip.capacity_bytes - passing.slack_bytes
+
+
+def _fitting(wanted: Ints, most: Ints, footprint: Callable[[Ints], Floats], room: Floats) -> Ints:
+    """Tiles, from those `wanted` on, whose footprint fits the room; those wanted where none does."""
+    tiles = wanted
+    while True:
+        size = footprint(tiles)
+        grow = (size > room) & (tiles < most)
+        if not grow.any():
+            return np.where(size <= room, tiles, wanted)
+        tiles = np.where(grow, np.minimum(2 * tiles, most), tiles)
+
+
+def overflows(cut: Pipeline, passing: Passing, target: Target) -> Bools:
+    """Kernels whose tiles do not fit."""
+    return np.asarray(cut.footprint_bytes > _room(passing, target))
 
 
 def extents(kernels: Sequence[KernelWork], prices: Prices) -> Extents:
-    """What can be cut of each kernel: the loops of its anchor, or the elements it writes where it has none."""
-    elements = np.array([max((o.elements for o in k.writes), default=1) for k in kernels], np.int64)
+    """What can be cut of each kernel: the loops of its anchor, or the pieces of its results where it has none."""
+    elements = np.array([1 if k.nest_operands else pieces(k) for k in kernels], np.int64)
     one, nests, at, has = np.ones_like(elements), prices.nests, prices.anchor, prices.anchor >= 0
     if not len(nests):
-        return Extents(has, one, np.maximum(elements, 1), np.maximum(elements, 1))
-    loops = (nests.repeat, nests.batch * nests.out_h, nests.out_channels)
-    repeat, rows, columns = (np.maximum(loop[at], 1) for loop in loops)
+        return Extents(has, one, np.maximum(elements, 1), np.maximum(elements, 1), one)
+    loops = (nests.repeat, nests.batch * nests.out_h, nests.out_channels, nests.out_h)
+    repeat, rows, columns, image = (np.maximum(loop[at], 1) for loop in loops)
     rest = np.maximum(elements, 1)
-    return Extents(has, np.where(has, repeat, one), np.where(has, rows, rest), np.where(has, columns, rest))
+    sizes = (np.where(has, loop, other) for loop, other in ((repeat, one), (rows, rest), (columns, rest), (image, one)))
+    return Extents(has, *sizes)
 
 
 def read_tilings(schedule: Schedule | None, size: Extents, target: Target) -> Written:

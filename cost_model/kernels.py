@@ -34,6 +34,11 @@ class KernelWork:
         return self.nodes[0].key
 
     @property
+    def repeat(self) -> int:
+        """How often it runs per request: once, or once per trip of the loop around it."""
+        return self.nodes[0].repeat
+
+    @property
     def macs(self) -> int:
         """Useful MACs of all nodes."""
         return sum(node.work.macs for node in self.nodes)

@@ -1,10 +1,11 @@
-"""What a request costs beside its kernels: launches, hand-overs, dispatch, the host link, the sustained clock."""
+"""What a request costs beside its kernels: launches, hand-overs, dispatch, call, host link, the sustained clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from roofwright.cost_model import link
+from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.model import GraphModel
 from roofwright.cost_model.power import burst_clock_hz, drawn_w
 from roofwright.cost_model.pricing import Prices
@@ -14,16 +15,30 @@ from roofwright.cost_model.units import Floats
 from roofwright.targets import Target
 
 
-def launch_seconds(prices: Prices, target: Target) -> Floats:
-    """Per kernel: its launch, and the hand-over where the kernel before ran on another engine; shape (n,)."""
+def launch_seconds(kernels: Sequence[KernelWork], prices: Prices, target: Target) -> Floats:
+    """Per kernel: its launches, and the hand-over where the kernel before ran on another engine; shape (n,).
+
+    A library without grouped convolutions (`launches_per_group` of its stack) launches one kernel per group; depthwise
+    ones have kernels of their own.
+    """
     changes = np.diff(prices.engine, prepend=prices.engine[:1]) != 0
-    return np.asarray(target.stack.launch_s + changes * target.stack.handover_s, np.float64)
+    launches = np.array([kernel.repeat for kernel in kernels], np.float64)
+    if target.stack.constants.get("launches_per_group"):
+        grouped = np.array([kernel.nodes[0].work.kind == "conv" for kernel in kernels], bool)[prices.owner]
+        np.add.at(launches, prices.owner, grouped * (prices.nests.repeat - 1) * prices.copies)
+    return np.asarray(target.stack.launch_s * launches + changes * target.stack.handover_s, np.float64)
 
 
-def request_seconds(device_s: float, link_s: float, operators: int, target: Target) -> float:
-    """What an eager host adds beyond the device's time, and what lifts a request to the stack's least time."""
-    dispatch = max(0.0, operators * target.stack.dispatch_s - device_s)
-    return dispatch + max(0.0, target.stack.dispatch_floor_s - (device_s + dispatch + link_s))
+def request_seconds(kernels: Sequence[KernelWork], prices: Prices, device_s: float, target: Target) -> float:
+    """What the host adds to a request: the call itself, and the dispatch of its kernels.
+
+    Kernels are dispatched ahead of a device of its own, and cost what that does not hide. Vector cores dispatch their
+    own kernels and do nothing else meanwhile.
+    """
+    own = np.array([at >= 0 and target.engines[at].kind == "simd" for at in prices.engine.tolist()], bool)
+    dispatch_s = np.array([kernel.repeat for kernel in kernels], np.float64) * target.stack.dispatch_s
+    ahead_s = float(dispatch_s[~own].sum())
+    return target.stack.call_s + float(dispatch_s[own].sum()) + max(0.0, ahead_s - device_s)
 
 
 def link_seconds(model: GraphModel, target: Target) -> tuple[float, tuple[float, float]]:

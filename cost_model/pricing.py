@@ -68,8 +68,14 @@ def special_peak(target: Target, dtype: str) -> float:
     return max(peaks)
 
 
-def price(kernels: Sequence[KernelWork], target: Target) -> Prices:
-    """Price kernels; vectorised over all nests of all kernels, one call per engine and dtype."""
+def price(kernels: Sequence[KernelWork], target: Target, floor_s: Floats) -> Prices:
+    """Price kernels; vectorised over all nests of all kernels, one call per engine and dtype.
+
+    Args:
+        kernels: what runs together.
+        target: the machine.
+        floor_s: what each kernel takes on any engine (its transfers), shape (n,).
+    """
     count = len(kernels)
     nests, owner, copies, storage, classes = _flatten(kernels, target)
     stacked = Nests.of(nests)
@@ -77,7 +83,7 @@ def price(kernels: Sequence[KernelWork], target: Target) -> Prices:
     anchor = np.full(count, -1, np.int64)
     anchor[owner[::-1]] = np.arange(len(owner))[::-1]  # the first nest of each kernel wins
     matrix_s, vector_s = _summed(table.length_s, owner, copies, count), _lanes(kernels, target)
-    on, beside = assign(matrix_s, vector_s, _transfer_floor(kernels, target), target.stack.handover_s)
+    on, beside = assign(matrix_s, vector_s, floor_s, target.stack.handover_s)
     here = (on[owner], np.arange(len(owner)))
     able, lanes_s = np.isfinite(matrix_s[on, np.arange(count)]), vector_s[beside, np.arange(count)]
     engine = np.where(anchor >= 0, np.where(able, on, -1), np.where(np.isfinite(lanes_s), beside, -1))
@@ -132,12 +138,6 @@ def _lanes(kernels: Sequence[KernelWork], target: Target) -> Floats:
         bare = np.array([k.nodes[0].work.nest is None and not engine.lanes_per_clock for k in kernels], bool)
         rows.append(np.where(bare, np.inf, sums))
     return np.stack(rows)
-
-
-def _transfer_floor(kernels: Sequence[KernelWork], target: Target) -> Floats:
-    memory = target.device_memory
-    sizes = [sum(storage_of(o.dtype, target).bytes(o.elements) for o in (*k.reads, *k.writes)) for k in kernels]
-    return np.array(sizes, np.float64) / (memory.bytes_per_s * memory.efficiency)
 
 
 def _unplaced(

@@ -8,8 +8,9 @@ import numpy as np
 from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.schedule import Kernel, Schedule
+from roofwright.cost_model.schedule_check import peak_bytes
 from roofwright.cost_model.timeline import Prefetched
-from roofwright.cost_model.traffic import operand_bytes
+from roofwright.cost_model.traffic import Traffic, operand_bytes
 from roofwright.cost_model.units import Floats
 from roofwright.targets import Target
 
@@ -24,11 +25,14 @@ class Residency:
         kept: names of operands found on chip and of results left there.
         local_bytes: bytes of tensors that stay beyond one kernel and are live during this one, shape (n,).
         plan: loads that travel during earlier kernels.
+        placed_bytes: the most bytes of buffers with an address that are live at a time, those of later kernels that
+            are loaded ahead included.
     """
 
     kept: tuple[frozenset[str], ...]
     local_bytes: Floats
     plan: tuple[Prefetched, ...]
+    placed_bytes: int = 0
 
 
 def residency(
@@ -63,7 +67,8 @@ def _scheduled(
                 kept[later].add(buffer.tensor)
             if buffer.tensor in made and buffer.tensor not in outputs and last_read.get(buffer.tensor, 0) <= until:
                 kept[kernel.index].add(buffer.tensor)
-    return Residency(tuple(frozenset(names) for names in kept), local, tuple(_plan(schedule.kernels, target)))
+    placed = max(peak_bytes(schedule, target.on_chip.name), default=0) if target.on_chip else 0
+    return Residency(tuple(frozenset(names) for names in kept), local, tuple(_plan(schedule.kernels, target)), placed)
 
 
 def _cached(kernels: Sequence[KernelWork], outputs: Collection[str], target: Target) -> Residency:
@@ -71,11 +76,11 @@ def _cached(kernels: Sequence[KernelWork], outputs: Collection[str], target: Tar
 
     A read hits while the tensor and everything touched after the kernel that made it, up to the end of the one that
     reads it, fit the usable share of the last cache. If every reader hits, the tensor is dead before it is written
-    back.
+    back. In a loop, sizes are those of one trip.
     """
     assert target.on_chip is not None
     room = CACHE_SHARE * target.on_chip.capacity_bytes
-    sizes = [{o.name: operand_bytes(o, target) for o in (*k.reads, *k.writes)} for k in kernels]
+    sizes = [{o.name: operand_bytes(o, target) / k.repeat for o in (*k.reads, *k.writes)} for k in kernels]
     touched = np.concatenate([[0.0], np.cumsum([sum(each.values()) for each in sizes])])
     made: dict[str, int] = {}
     misses: set[str] = set(outputs)
@@ -93,6 +98,21 @@ def _cached(kernels: Sequence[KernelWork], outputs: Collection[str], target: Tar
         if name not in misses:
             kept[index].add(name)
     return Residency(tuple(frozenset(names) for names in kept), np.zeros(len(kernels)), ())
+
+
+def resident_share(moved: Traffic, spare_bytes: Floats, target: Target) -> float:
+    """Share of the weights that back-to-back requests find on chip.
+
+    A scratchpad keeps what fits beside everything else; the rest is loaded in every request. A cache that gives up the
+    lines used longest ago keeps all or nothing: between two uses of a weight a whole request passes through it.
+    """
+    on_chip, weights = target.on_chip, float(moved.weight_bytes.sum())
+    if on_chip is None or "weights" not in on_chip.holds or not weights:
+        return 0.0
+    if on_chip.managed == "cache":
+        passed = float(moved.total_bytes.sum() + moved.kept_bytes.sum())
+        return float(passed <= CACHE_SHARE * on_chip.capacity_bytes)
+    return min(1.0, float(spare_bytes.min(initial=np.inf)) / weights)
 
 
 def _plan(kernels: Sequence[Kernel], target: Target) -> list[Prefetched]:

@@ -6,7 +6,8 @@ form is `schedule_json`.
 
 Loop names in a `Tiling` are those of `LoopNest`: "repeat" (independent copies), "rows" (output rows of full width, all
 images of the batch one after the other; M of a GEMM), "out_channels", "in_channels" (the reduction; the window stays
-whole). Kernels without a nest have the loop "rows" alone.
+whole). Kernels without a nest have the loop "rows" alone: independent
+pieces of their results, one behind the other in memory (elements, planes of a pool, rows of a softmax).
 """
 
 from collections.abc import Iterable, Mapping

@@ -145,6 +145,11 @@ class _Cost:
     exposed: Floats
     size: Floats
 
+    @property
+    def preferred(self) -> Floats:
+        """What decides between tiles of equal length: traffic, or the size of those that do not fit."""
+        return np.where(np.isfinite(self.length), self.traffic, self.size)
+
 
 def _padded(extent: Ints, tile: Ints, trips: Ints, unit: int) -> Ints:
     """The extent of a loop when every tile is rounded up to whole units."""
@@ -156,7 +161,7 @@ def _winners(case: _Case, owner: Ints, tiles: Tiles) -> tuple[Ints, Tiles]:
     cost = case.cost(tiles)
     group = owner * len(ORDERS) + tiles.inner
     sizes = (tiles.in_channels, tiles.out_channels, tiles.rows)
-    ranked = np.lexsort((*sizes, cost.size, cost.work, cost.traffic, cost.length, group))
+    ranked = np.lexsort((*sizes, cost.size, cost.work, cost.preferred, cost.length, group))
     first = ranked[np.flatnonzero(np.diff(group[ranked], prepend=-1))]
     return owner[first], tiles.take(first)
 
@@ -215,7 +220,7 @@ def _thickest(problem: Problem, room: Room, tiles: Tiles, axis: int) -> Ints:
 def _chosen(asked: _Case, case: _Case, owner: Ints, tiles: Tiles) -> Tilings:
     """Of the tilings of each nest (one per innermost loop) the best; then that with the least exposed transfers."""
     cost = case.cost(tiles)
-    ranked = np.lexsort((tiles.inner, cost.size, cost.exposed + cost.work, cost.traffic, cost.length, owner))
+    ranked = np.lexsort((tiles.inner, cost.size, cost.exposed + cost.work, cost.preferred, cost.length, owner))
     first = ranked[np.flatnonzero(np.diff(owner[ranked], prepend=-1))]
     fits = np.isfinite(cost.length[first])
     return _described(asked.problem, asked.room, tiles.take(first), fits, cost.size[first])

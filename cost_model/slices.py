@@ -1,49 +1,92 @@
-"""What a kernel holds on chip while it runs: the operand that stays, and slices of those that pass through."""
+"""What a kernel holds on chip while it runs: operands that stay, and slices of those that pass through."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from math import ceil
 
-from roofwright.cost_model.cutting import Pipeline, Searched
+from roofwright.cost_model.assume import storage_of
+from roofwright.cost_model.cutting import Extents, Pipeline, Searched
 from roofwright.cost_model.kernels import KernelWork
-from roofwright.cost_model.traffic import holds_weights, operand_bytes
+from roofwright.cost_model.passing import Passing, Role, own_operands
+from roofwright.cost_model.rates import ceil_div
 from roofwright.cost_model.work import Operand
 from roofwright.targets import Target
+
+ACCUMULATOR_BYTES = 4  # of a partial sum: float32 or int32 on every machine described
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A buffer of a tensor's tiles: bytes of one copy, and 2 copies where the next tile loads meanwhile."""
+    """A buffer of a tensor's tiles: bytes of one copy, and 2 copies where the next tile loads meanwhile.
+
+    A buffer in one copy holds the tensor whole: every tile has its own place there.
+    """
 
     tensor: str
     bytes: int
     copies: int
 
 
-def slices(kernel: KernelWork, at: int, cut: Pipeline, kept: Collection[str], target: Target) -> list[Slice]:
-    """The buffers of kernel `at`, without tensors that stay on chip beyond it and what streams past the scratchpad."""
-    found: dict[str, Slice] = {}
-    for operand, is_read in [*((o, True) for o in kernel.reads), *((o, False) for o in kernel.writes)]:
-        if operand.name in kept or operand.name in found or (operand.constant and not holds_weights(target)):
-            continue
-        whole = operand_bytes(operand, target)
-        one = _one_tile(kernel, operand, is_read, cut, at, whole)
-        size = max(1, ceil(one))
-        found[operand.name] = Slice(operand.name, size, 1 if one >= whole else 2)
-    return list(found.values())
+@dataclass(frozen=True)
+class Kept:
+    """All of a kernel that says what it holds: the kernel, its position, how it is cut, and what is on chip anyway."""
+
+    kernel: KernelWork
+    at: int
+    cut: Pipeline
+    size: Extents
+    passing: Passing
+    on_chip: Collection[str]
 
 
-def _one_tile(kernel: KernelWork, operand: Operand, is_read: bool, cut: Pipeline, at: int, whole: float) -> float:
-    if at in cut.searched:
-        return _searched(kernel, operand, is_read, cut.searched[at], whole)
-    streams = not is_read or bool(cut.weights_stay[at]) != operand.constant
-    return whole / int(cut.tiles[at]) if streams else whole
+def slices(kept: Kept, target: Target) -> list[Slice]:
+    """The buffers of a kernel, without tensors that stay on chip beyond it and what streams past the scratchpad."""
+    found = []
+    for operand, role in own_operands(kept.kernel, kept.on_chip, target):
+        one = storage_of(operand.dtype, target).bytes(1)
+        searched = kept.cut.searched.get(kept.at)
+        if searched is not None:
+            size, copies = _searched(kept.kernel, operand, role, searched, one)
+        else:
+            size, copies = _cut(kept, operand, role, one)
+        found.append(Slice(operand.name, max(1, ceil(size - _ROUNDING)), copies))
+    return found
 
 
-def _searched(kernel: KernelWork, operand: Operand, is_read: bool, tile: Searched, whole: float) -> float:
-    first, second, result = kernel.nest_operands
-    if is_read and operand.name == first.name:
-        return min(tile.input_bytes, whole)
-    if is_read and operand.name == second.name:
-        return min(tile.weight_bytes, whole)
-    return whole if operand.elements < result.elements else min(tile.output_bytes, whole)
+def _cut(kept: Kept, operand: Operand, role: Role, one: float) -> tuple[float, int]:
+    """Bytes and copies along one loop; where two slices are all of the operand, it is held whole."""
+    whole, (part, groups) = operand.elements * one, _share(kept, operand, role)
+    size = min(whole, part * one) if role == "moved" else whole * part
+    copies = min(2, groups)
+    return (whole, 1) if copies * size >= whole else (size, copies)
+
+
+def _share(kept: Kept, operand: Operand, role: Role) -> tuple[float, int]:
+    """(share of the operand in one tile, how many tiles change it); of what is moved, elements."""
+    at, cut, size = kept.at, kept.cut, kept.size
+    stay, slice_, tiles = bool(cut.weights_stay[at]), int(cut.slice[at]), int(cut.tiles[at])
+    copies, extent = cut.repeat[at] / size.repeat[at], int((size.rows if stay else size.columns)[at])
+    if role == "moved":
+        return slice_, tiles
+    if role == "whole" or (role == "input" and not stay) or (role == "weights" and stay and operand.constant):
+        return 1.0, 1
+    if role == "weights" and stay:
+        return copies, int(ceil_div(size.repeat[at], cut.repeat[at]))
+    if role == "input":
+        return copies * float(kept.passing.input_share(cut.slice)[at]), tiles
+    return copies * slice_ / extent, tiles
+
+
+def _searched(kernel: KernelWork, operand: Operand, role: Role, tile: Searched, one: float) -> tuple[float, int]:
+    whole, result = operand.elements * one, kernel.nest_operands[2]
+    if role == "whole":
+        return whole, 1
+    if role == "result":
+        written = any(operand.name == made.name for made in kernel.writes)
+        size = tile.results * (max(one, ACCUMULATOR_BYTES) if written else one)
+        return size, 2 if tile.results < result.elements else 1
+    size, copies = (tile.input_bytes, tile.input_copies)
+    if role == "weights":
+        size, copies = (tile.weight_bytes, tile.weight_copies)
+    return (min(size, whole), 2) if copies > 1 else (whole, 1)

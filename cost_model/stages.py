@@ -7,7 +7,7 @@ from roofwright.cost_model.cutting import Pipeline
 from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.pipelining import Run
 from roofwright.cost_model.timeline import KernelTiles
-from roofwright.cost_model.traffic import Traffic, holds_weights, is_cache
+from roofwright.cost_model.traffic import Traffic, holds_weights, is_cache, near_seconds
 from roofwright.cost_model.units import Floats
 from roofwright.targets import Target
 
@@ -37,12 +37,13 @@ def kernel_tiles(moved: Traffic, cut: Pipeline, feed: Feed, target: Target) -> l
     rate, setup_s = effective_bytes_per_s(target.device_memory), target.device_memory.setup_s
     cache = is_cache(target)
     transfers = (moved.weight_bytes / rate, moved.input_bytes / rate, moved.output_bytes / rate)
-    columns = (*transfers, feed.busy_s, cut.tiles, cut.weights_stay, moved.weight_bytes, feed.spare_bytes)
+    near_s = near_seconds(moved, target)
+    columns = (*transfers, near_s, feed.busy_s, cut.tiles, cut.weights_stay, moved.weight_bytes, feed.spare_bytes)
     rows = zip(zip(*(c.tolist() for c in columns), strict=True), feed.engines, feed.serial, strict=True)
     made = []
-    for at, ((weights, inputs, store, busy, tiles, stay, size, spare), engine, serial) in enumerate(rows):
+    for at, ((weights, inputs, store, near, busy, tiles, stay, size, spare), engine, serial) in enumerate(rows):
         if cache:
-            made.append(KernelTiles((Run(1, weights + inputs, busy, store),), engine, fluid=not serial))
+            made.append(KernelTiles((Run(1, weights + inputs + near, busy, store),), engine, fluid=not serial))
             continue
         if at in cut.searched:  # both operands pass through in tiles
             runs = _runs(weights + inputs, 0.0, store, busy, tiles, False, 0, setup_s)
@@ -51,7 +52,7 @@ def kernel_tiles(moved: Traffic, cut: Pipeline, feed: Feed, target: Target) -> l
         ahead = tiles if stay or not size else min(tiles, 2 + int(spare * tiles / size))
         ahead = ahead if holds_weights(target) else 0
         runs = _runs(weights, inputs, store, busy, tiles, stay, ahead, setup_s)
-        early = size if stay else size * ahead / tiles
+        early = size * ahead / tiles if ahead else 0.0
         made.append(KernelTiles(runs, engine, early_bytes=early, spare_bytes=spare))
     return made
 
@@ -65,6 +66,6 @@ def _runs(
     plain = Run(tiles, load, busy / tiles, store / tiles + (setup_s if store else 0.0))
     even = plain if stay or not ahead else replace(plain, early_s=stream / tiles)
     head = replace(even, count=1, load_s=load + first + (setup_s if first else 0.0))
-    head = replace(head, early_s=first) if stay else head
+    head = replace(head, early_s=first) if stay and ahead else head
     rest = (replace(even, count=ahead - 1), replace(plain, count=tiles - max(ahead, 1)))
     return (head, *(run for run in rest if run.count > 0))

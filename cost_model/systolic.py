@@ -27,7 +27,7 @@ References:
     Jouppi et al., "In-Datacenter Performance Analysis of a Tensor Processing Unit", arXiv:1704.04760 (ISCA 2017).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,9 +102,10 @@ def time(nests: Nests, engine: Engine, target: Target, dtype: str) -> UnitTime:
     name = "im2col" if array.conv_rows == "window" else "tap_by_tap"
     names = np.where(use_packed, "pack_depthwise", np.where(nests.kernel_h * nests.kernel_w > 1, name, "direct"))
     ideal_s = nests.macs / engine.peak_macs_per_s(dtype)
-    tiles_s = np.where(use_packed, _tiles_s(packed, nests, array, target), _tiles_s(plain, nests, array, target))
-    inner_s = np.maximum(_feed_s(nests, array, target, dtype), tiles_s * dtype_bytes(dtype))
-    return untiled(ideal_s, steady * clock_s, np.maximum(busy, steady) * clock_s, inner_s, names)
+    again = np.where(use_packed, _refetched(packed, nests, array, target), _refetched(plain, nests, array, target))
+    inner_s = _feed_s(nests, array, target, dtype)
+    found = untiled(ideal_s, steady * clock_s, np.maximum(busy, steady) * clock_s, inner_s, names)
+    return replace(found, off_chip_factor=again)
 
 
 @dataclass(frozen=True)
@@ -188,21 +189,21 @@ def _dealt(folds: _Folds, nests: Nests, array: Systolic, row_ways: int, fold_way
     return np.asarray(nests.steps.astype(np.float64) * step + np.where(resident, shift, 0))
 
 
-def _tiles_s(folds: _Folds, nests: Nests, array: Systolic, target: Target) -> Floats:
-    """Seconds per weight byte where no memory on chip holds weights, so that every fold fetches its whole tile.
+def _refetched(folds: _Folds, nests: Nests, array: Systolic, target: Target) -> Floats:
+    """Bytes of weights really fetched over the compulsory ones; more than 1 where no memory on chip holds weights.
 
-    A 600 x 600 matrix then costs 9 tiles of 256 x 256 (Jouppi et al. 2017, section 7), and again for every filling of
-    the accumulators. Only a matrix of one tile stays for all recurrent steps.
+    Every fold then fetches its whole tile: a 600 x 600 matrix costs 9 tiles of 256 x 256 (Jouppi et al. 2017, section
+    7), and again for every filling of the accumulators. Only a matrix of one tile stays for all recurrent steps.
     """
     if array.dataflow != "weight_stationary" or any("weights" in m.holds for m in target.memories[:-1]):
-        return np.zeros(len(nests))
-    device = target.device_memory
+        return np.ones(len(nests))
     tiles = (folds.serial * folds.free).astype(np.float64)
     if array.accumulator_bytes is not None:
         rows = array.accumulator_bytes // (array.cols * _PARTIAL_SUM_BYTES)
         tiles *= ceil_div(folds.time, max(rows, 1))
     fetches = np.where(tiles == 1, 1, tiles * nests.steps)
-    return np.asarray(fetches * (array.rows * array.cols) / (device.bytes_per_s * device.efficiency))
+    weights = nests.repeat.astype(np.float64) * nests.depth * nests.out_channels
+    return np.asarray(np.maximum(1.0, fetches * (array.rows * array.cols) / weights))
 
 
 def _feed_s(nests: Nests, array: Systolic, target: Target, dtype: str) -> Floats:

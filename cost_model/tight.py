@@ -9,18 +9,21 @@ from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.candidates import Buffers
 from roofwright.cost_model.cutting import Pipeline, Searched, Written
 from roofwright.cost_model.kernels import KernelWork
+from roofwright.cost_model.passing import ALIGNMENT_BYTES
 from roofwright.cost_model.pricing import Prices
 from roofwright.cost_model.residency import Residency
-from roofwright.cost_model.schedule import Tiling
+from roofwright.cost_model.schedule import Loop, Tiling
 from roofwright.cost_model.search import Tilings, best_tiling, stated_tiling
-from roofwright.cost_model.tiles import ORDERS, Tiles
-from roofwright.cost_model.traffic import Traffic, is_cache
-from roofwright.cost_model.units import Floats, Ints
+from roofwright.cost_model.slices import ACCUMULATOR_BYTES
+from roofwright.cost_model.tiles import ORDERS, Moved, Problem, Tiles
+from roofwright.cost_model.tiles import moved as bytes_moved
+from roofwright.cost_model.traffic import Traffic, is_cache, operand_bytes
+from roofwright.cost_model.units import Bools, Floats, Ints, Nests
 from roofwright.targets import Target
 
+_LOOPS: tuple[Loop, ...] = ("rows", "out_channels", "in_channels")
 _INNERMOST = {order[-1]: place for place, order in enumerate(ORDERS)}
 NOTHING = 1e-9  # bytes: what an operand takes that lies on chip already
-ACCUMULATOR_BYTES = 4  # of a partial sum: float32 or int32 on every machine described
 
 
 def tighten(
@@ -31,66 +34,102 @@ def tighten(
     cut: Pipeline,
     target: Target,
     written: Written,
+    tight: Bools,
 ) -> tuple[Traffic, Pipeline]:
     """Traffic and tiles with the search's answer where one whole operand and a few slices are too much.
 
-    Only kernels with a nest are searched, those that the schedule has not cut; what it states along several loops is
-    taken as it is. Tensors that stay on chip are not moved by any tiling.
+    Only kernels with a nest are searched, those that the schedule has not cut and that are `tight`; what it states
+    along several loops is taken as it is. Tensors that stay on chip are not moved by any tiling; the partial sums of a
+    result that stays are added up where it lies.
     """
     if target.on_chip is None or is_cache(target):
         return moved, cut
-    tight = (cut.footprint_bytes > target.on_chip.capacity_bytes) & (prices.anchor >= 0) & (written.repeat == 0)
+    tight = tight & (prices.anchor >= 0) & (written.repeat == 0)
     at = np.union1d(np.flatnonzero(tight), np.array(sorted(written.searched), np.int64)).astype(np.int64)
     if not len(at):
         return moved, cut
-    tilings = search(kernels, prices, held, at, target, written)
-    moves = tilings.moved
-    changed = replace(
-        moved,
-        weight_bytes=_at_least(moved.weight_bytes, at, moves.weights),
-        input_bytes=_at_least(moved.input_bytes, at, moves.inputs + moves.reloaded),
-        output_bytes=_at_least(moved.output_bytes, at, moves.outputs),
-    )
+    needs = [_Need.of(kernels[k], held.kept[k], target) for k in at.tolist()]
+    nests = prices.nests.take(prices.anchor[at])
+    tilings = search(nests, needs, held.local_bytes[at], at, target, written)
+    changed = _retold(moved, kernels, at, _moves(nests, needs, tilings), held, target)
     tiles, footprint, stay = cut.tiles.copy(), cut.footprint_bytes.copy(), cut.weights_stay.copy()
-    tiles[at], footprint[at], stay[at] = tilings.tiles, held.local_bytes[at] + tilings.footprint_bytes, False
+    fixed = held.local_bytes[at] + np.array([need.fixed_bytes for need in needs])
+    tiles[at], footprint[at], stay[at] = tilings.tiles, fixed + tilings.footprint_bytes, False
     level = target.on_chip.name
-    searched = {k: _searched(tilings, row, level) for row, k in enumerate(at.tolist())}
+    results = tilings.repeat * tilings.rows * nests.out_w * tilings.out_channels
+    searched = {k: _searched(tilings, row, int(results[row]), level) for row, k in enumerate(at.tolist())}
     sizes = {"footprint_bytes": footprint, "least_bytes": np.maximum(cut.least_bytes, footprint)}
     return changed, replace(cut, tiles=tiles, weights_stay=stay, searched=searched, **sizes)
 
 
-def _searched(tilings: Tilings, at: int, level: str) -> Searched:
+def _searched(tilings: Tilings, at: int, results: int, level: str) -> Searched:
     columns = (tilings.repeat, tilings.rows, tilings.out_channels, tilings.in_channels)
     sizes = dict(zip(("repeat", "rows", "out_channels", "in_channels"), (int(c[at]) for c in columns), strict=True))
     tiling = Tiling(level=level, order=tilings.order[at], tile={loop: sizes[loop] for loop in tilings.order[at]})
     one = tilings.footprint
-    parts = (float(part[at]) * sizes["repeat"] for part in (one.inputs, one.weights, one.partials))
-    return Searched(tiling, *parts)
+    return Searched(
+        tiling=tiling,
+        input_bytes=float(one.inputs[at]) * sizes["repeat"],
+        input_copies=int(one.in_copies[at]),
+        weight_bytes=float(one.weights[at]) * sizes["repeat"],
+        weight_copies=int(one.weight_copies[at]),
+        results=results,
+    )
 
 
-def _at_least(now: Floats, at: Ints, found: Floats) -> Floats:
-    """Bytes with the tiling's where they are more; an operand that is not moved stays where it is."""
-    out = now.copy()
-    out[at] = np.where(now[at] > 0, np.maximum(found, now[at]), 0.0)
-    return out
+def _moves(nests: Nests, needs: Sequence["_Need"], tilings: Tilings) -> Moved:
+    """What the tilings move of their nests' own operands; a partial sum that spills is nothing but that."""
+    elements = np.array([need.element_bytes[:3] for need in needs], np.float64).T
+    inner = np.array([_INNERMOST[order[-1]] for order in tilings.order], np.int64)
+    tiles = Tiles(tilings.rows, tilings.out_channels, tilings.in_channels, inner)
+    return bytes_moved(Problem.of(nests, (elements[0], elements[1], elements[2]), ACCUMULATOR_BYTES), tiles)
+
+
+def _retold(
+    moved: Traffic, kernels: Sequence[KernelWork], at: Ints, moves: Moved, held: Residency, target: Target
+) -> Traffic:
+    """The traffic with what kernels `at` load again, and the partial sums that they store and load."""
+    weights, inputs, outputs = moved.weight_bytes.copy(), moved.input_bytes.copy(), moved.output_bytes.copy()
+    for row, k in enumerate(at.tolist()):
+        kernel, kept = kernels[k], held.kept[k]
+        for part, found in zip(kernel.nest_operands[:2], (moves.inputs[row], moves.weights[row]), strict=True):
+            once = sum(operand_bytes(operand, target) for operand in kernel.reads if operand.name == part.name)
+            if part.name not in kept:
+                (weights if part.constant else inputs)[k] += max(float(found) - once, 0.0)
+        if any(operand.name not in kept for operand in kernel.writes):
+            inputs[k] += moves.reloaded[row]
+            outputs[k] += moves.reloaded[row]
+    return replace(moved, weight_bytes=weights, input_bytes=inputs, output_bytes=outputs)
 
 
 def search(
-    kernels: Sequence[KernelWork], prices: Prices, held: Residency, at: Ints, target: Target, written: Written
+    nests: Nests, needs: Sequence["_Need"], local_bytes: Floats, at: Ints, target: Target, written: Written
 ) -> Tilings:
     """Tilings of the anchors of kernels `at`, stated or the best, in what the scratchpad has left for each."""
     assert target.on_chip is not None
-    needs = [_Need.of(kernels[k], held.kept[k], target) for k in at.tolist()]
-    free = target.on_chip.capacity_bytes - held.local_bytes[at] - np.array([need.fixed_bytes for need in needs])
+    free = target.on_chip.capacity_bytes - local_bytes
+    free -= np.array([need.fixed_bytes + need.buffers * (ALIGNMENT_BYTES - 1) for need in needs])
     columns = np.array([need.element_bytes for need in needs], np.float64).reshape(-1, 4).T
-    nests = prices.nests.take(prices.anchor[at])
     room, elements = Buffers(capacity_bytes=np.maximum(free, 1.0)), (columns[0], columns[1], columns[2])
+    best = best_tiling(nests, room, elements, columns[3])
     if not written.searched:
-        return best_tiling(nests, room, elements, columns[3])
-    stated = [written.searched[k] for k in at.tolist()]
-    loops = [np.array([t.tile[loop] for t in stated], np.int64) for loop in ORDERS[0]]
-    inner = np.array([_INNERMOST[t.order[-1]] for t in stated], np.int64)
-    return stated_tiling(nests, room, elements, columns[3], Tiles(loops[2], loops[0], loops[1], inner))
+        return best
+    rows = [_stated(nests, row, written.searched.get(k), best) for row, k in enumerate(at.tolist())]
+    table = np.array(rows, np.int64).T
+    return stated_tiling(nests, room, elements, columns[3], Tiles(table[0], table[1], table[2], table[3]))
+
+
+def _stated(nests: Nests, row: int, tiling: Tiling | None, best: Tilings) -> tuple[int, int, int, int]:
+    """(rows, out channels, in channels, innermost loop that is cut), as stated or else the best."""
+    if tiling is None:
+        found = (best.rows, best.out_channels, best.in_channels)
+        return int(found[0][row]), int(found[1][row]), int(found[2][row]), _INNERMOST[best.order[row][-1]]
+    extents = (nests.batch * nests.out_h, nests.out_channels, nests.in_channels)
+    whole = {loop: int(extent[row]) for loop, extent in zip(_LOOPS, extents, strict=True)}
+    sizes = {loop: min(tiling.tile.get(loop, extent), extent) for loop, extent in whole.items()}
+    cut = [loop for loop in tiling.order if loop in whole and sizes[loop] < whole[loop]]
+    inner = _INNERMOST[cut[-1]] if cut else 0
+    return sizes["rows"], sizes["out_channels"], sizes["in_channels"], inner
 
 
 @dataclass(frozen=True)
@@ -103,13 +142,14 @@ class _Need:
 
     element_bytes: tuple[float, float, float, float]
     fixed_bytes: float
+    buffers: int
 
     @classmethod
     def of(cls, kernel: KernelWork, kept: Collection[str], target: Target) -> "_Need":
         first, second, result = kernel.nest_operands
         one = [0.0 if o.name in kept else storage_of(o.dtype, target).bytes(1) for o in (first, second)]
         rest = [o for o in kernel.reads if o.name not in kept and o.name not in (first.name, second.name)]
-        wide = sum(storage_of(o.dtype, target).bytes(1) for o in rest if o.elements >= result.elements)
-        fixed = sum(storage_of(o.dtype, target).bytes(o.elements) for o in rest if o.elements < result.elements)
-        out = storage_of(result.dtype, target).bytes(1)
-        return cls((max(one[0], NOTHING), max(one[1], NOTHING), out, ACCUMULATOR_BYTES + wide), fixed)
+        wide = sum(storage_of(o.dtype, target).bytes(1) for o in rest if o.elements == result.elements)
+        fixed = sum(storage_of(o.dtype, target).bytes(o.elements) for o in rest if o.elements != result.elements)
+        out, buffers = storage_of(result.dtype, target).bytes(1), len(kernel.reads) + len(kernel.writes)
+        return cls((max(one[0], NOTHING), max(one[1], NOTHING), out, ACCUMULATOR_BYTES + wide), fixed, buffers)

@@ -2,7 +2,7 @@
 
 Kernels run in order, each from its first load to its last store; inside a kernel the stages of different tiles overlap
 as far as its buffers allow, and the port's idle time of one kernel may carry loads of later ones (prefetch). For tile i
-with b input and b' output buffers (MAPPING: the recurrence of a three-stage flow shop with bounded buffers):
+with b input and b' output buffers (the recurrence of a three-stage flow shop with bounded buffers):
 
     start L_i >= end X_{i-b}      start X_i >= max(end L_i, end X_{i-1}, end Y_{i-b'})      start Y_i >= end X_i
 

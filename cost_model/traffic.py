@@ -5,12 +5,13 @@ schedule keeps on chip. How a kernel is cut into tiles is decided in `cutting`.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.kernels import KernelWork
+from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.units import Floats, Ints
 from roofwright.cost_model.work import Operand
 from roofwright.targets import Target
@@ -25,6 +26,8 @@ class Traffic:
         operands: how many tensors are loaded.
         kept_bytes: bytes of operands and results that stay on chip instead of crossing the port.
         least_bytes: what of the kernel's operands and results crosses if everything that crosses does so once.
+        blocked_bytes: (weights, inputs) of the loop nest alone, without bias or residual: what its blocking may load
+            again; shape (2, n).
     """
 
     weight_bytes: Floats
@@ -33,11 +36,21 @@ class Traffic:
     operands: Ints
     kept_bytes: Floats
     least_bytes: Floats
+    blocked_bytes: Floats
 
     @property
     def total_bytes(self) -> Floats:
         """All transfers of each kernel."""
         return np.asarray(self.weight_bytes + self.input_bytes + self.output_bytes)
+
+    def times(self, factor: Floats, target: Target) -> "Traffic":
+        """With `factor` times the bytes that an engine's own blocking loads again: weights, and inputs beside them.
+
+        Where weights stream past the on-chip memory, it is they alone.
+        """
+        again = self.blocked_bytes * (factor - 1.0)
+        inputs = self.input_bytes + (again[1] if holds_weights(target) else 0.0)
+        return replace(self, weight_bytes=self.weight_bytes + again[0], input_bytes=inputs)
 
 
 def operand_bytes(operand: Operand, target: Target) -> float:
@@ -45,16 +58,15 @@ def operand_bytes(operand: Operand, target: Target) -> float:
     return storage_of(operand.dtype, target).bytes(operand.elements)
 
 
-def traffic(kernels: Sequence[KernelWork], target: Target, kept: Sequence[Collection[str]], factor: Floats) -> Traffic:
-    """Off-chip bytes of kernels.
+def traffic(kernels: Sequence[KernelWork], target: Target, kept: Sequence[Collection[str]]) -> Traffic:
+    """Off-chip bytes of kernels, each operand once.
 
     Args:
         kernels: in order.
         target: decides how dtypes are stored.
         kept: for every kernel, the tensors that it finds or leaves on chip.
-        factor: bytes really moved over the compulsory ones, per kernel, for the operands of its loop nest.
     """
-    table = np.zeros((len(kernels), 5))
+    table = np.zeros((len(kernels), 7))
     for row, kernel, here in zip(table, kernels, kept, strict=True):
         for operand in kernel.reads:
             size = operand_bytes(operand, target)
@@ -63,11 +75,29 @@ def traffic(kernels: Sequence[KernelWork], target: Target, kept: Sequence[Collec
             else:
                 row[0 if operand.constant else 1] += size
                 row[3] += 1
+                if any(operand.name == part.name for part in kernel.nest_operands):
+                    row[5 if operand.constant else 6] += size
         for operand in kernel.writes:
             row[4 if operand.name in here else 2] += operand_bytes(operand, target)
-    weights, inputs, outputs, count, stays = table.T
-    least = weights + inputs + outputs
-    return Traffic(weights * factor, inputs * factor, outputs, count.astype(np.int64), stays, least)
+    weights, inputs, outputs, count, stays = table.T[:5]
+    stored = outputs * (2 if allocates_writes(target) else 1)
+    return Traffic(weights, inputs, stored, count.astype(np.int64), stays, weights + inputs + outputs, table.T[5:])
+
+
+def allocates_writes(target: Target) -> bool:
+    """Whether a result that does not stay in the cache crosses twice: CPU caches fetch the lines that a store hits.
+
+    Hennessy and Patterson, Computer Architecture, 6th edition, appendix B.1 (write-allocate); the STREAM benchmark's
+    notes count the same bytes (www.cs.virginia.edu/stream/ref.html).
+    """
+    return is_cache(target) and all(engine.kind == "simd" for engine in target.engines)
+
+
+def near_seconds(moved: Traffic, target: Target) -> Floats:
+    """Seconds in which the last cache serves what it keeps, shape (n,); a scratchpad feeds its engine directly."""
+    if target.on_chip is None or target.on_chip.managed != "cache":
+        return np.zeros(len(moved.kept_bytes))
+    return np.asarray(moved.kept_bytes / effective_bytes_per_s(target.on_chip))
 
 
 def is_cache(target: Target) -> bool:

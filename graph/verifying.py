@@ -108,36 +108,42 @@ class _Scope:
             scope = scope.outer
         return None
 
-    def _define(self, tensor: gs.Tensor, where: str) -> None:
+    def _define(self, tensor: gs.Tensor, where: gs.Node | str) -> None:
         if self._find(tensor.name) is not None:
-            raise InvariantError(f"{where}: tensor {printable(tensor.name)!r} is defined twice")
+            raise InvariantError(f"{_place(where)}: tensor {printable(tensor.name)!r} is defined twice")
         self.names[tensor.name] = (tensor, self.position)
 
-    def _require(self, tensor: gs.Tensor, where: str) -> None:
+    def _require(self, tensor: gs.Tensor, where: gs.Node | str) -> None:
         known = self._find(tensor.name)
         if known is tensor:
             return
         if known is not None:
-            raise InvariantError(f"{where}: two different tensors are called {printable(tensor.name)!r}")
+            raise InvariantError(f"{_place(where)}: two different tensors are called {printable(tensor.name)!r}")
         if not isinstance(tensor, gs.Constant):
-            raise InvariantError(f"{where}: tensor {printable(tensor.name)!r} is used before anything produces it")
+            name = printable(tensor.name)
+            raise InvariantError(f"{_place(where)}: tensor {name!r} is used before anything produces it")
         self.names[tensor.name] = (tensor, -1)
 
     def _check_node(self, node: gs.Node) -> None:
-        label = node_label(node)
         for tensor in node.inputs:
             if tensor.name:
-                self._require(tensor, label)
+                self._require(tensor, node)
         for name, value in node.attrs.items():
             if not name or (value_type(value) is None and not isinstance(value, gs.Node.AttributeRef)):
-                raise InvariantError(f"{label}: attribute {name!r} holds a {type(value).__name__}, which ONNX cannot")
+                kind = type(value).__name__
+                raise InvariantError(f"{node_label(node)}: attribute {name!r} holds a {kind}, which ONNX cannot")
         self.bodies += [_Scope(body, self, self.position) for body in bodies(node)]
         for tensor in node.outputs:
             if not tensor.name:
                 continue
             if len(tensor.inputs) != 1 or tensor.inputs[0] is not node:
-                raise InvariantError(f"{label}: its output {printable(tensor.name)!r} does not name it as its producer")
-            self._define(tensor, label)
+                name = printable(tensor.name)
+                raise InvariantError(f"{node_label(node)}: its output {name!r} does not name it as its producer")
+            self._define(tensor, node)
+
+
+def _place(where: gs.Node | str) -> str:
+    return where if isinstance(where, str) else node_label(where)
 
 
 def _check_edges(graphs: Sequence[gs.Graph], listed: set[int]) -> None:
@@ -145,11 +151,12 @@ def _check_edges(graphs: Sequence[gs.Graph], listed: set[int]) -> None:
     tensors = {id(t): t for graph in graphs for node in graph.nodes for t in (*node.inputs, *node.outputs) if t.name}
     uses = Counter(id(t) for graph in graphs for node in graph.nodes for t in node.inputs if t.name)
     for number, tensor in tensors.items():
-        name = printable(tensor.name)
         for node in tensor.outputs:
             if id(node) not in listed:
+                name = printable(tensor.name)
                 raise InvariantError(f"tensor {name!r} is still read by {node_label(node)}, which is in no graph")
         if len(tensor.outputs) != uses[number]:
+            name = printable(tensor.name)
             raise InvariantError(f"tensor {name!r} has {uses[number]} uses, but knows of {len(tensor.outputs)}")
 
 

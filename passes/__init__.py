@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from roofwright._lazy import attach
 
 if TYPE_CHECKING:
-    from roofwright.passes.base import Context, Decline, LocalPass, Pass, PassResult, Record, Rewrite
+    from roofwright.passes.base import Context, Decline, LocalPass, Numerics, Pass, PassResult, Record, Rewrite
     from roofwright.passes.emit import read_schedule, strip_schedule, write_schedule
     from roofwright.passes.layers import LEVERS, Layer
     from roofwright.passes.pipeline import PASSES, Options, Result, build, optimize, optimize_graph
@@ -15,6 +15,7 @@ _HOMES = {
     "Context": "base",
     "Decline": "base",
     "LocalPass": "base",
+    "Numerics": "base",
     "Pass": "base",
     "PassResult": "base",
     "Record": "base",
@@ -38,6 +39,7 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "Context",
     "Decline",
     "LocalPass",
+    "Numerics",
     "Pass",
     "PassResult",
     "Record",

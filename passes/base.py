@@ -97,11 +97,13 @@ class Pass(ABC):
         name: kebab-case; the spelling on the command line and in reports.
         numerics: the most that any of its rewrites changes results.
         summary: one line for listings.
+        schedules: it returns a schedule and leaves the graph alone; such passes run after all others.
     """
 
     name: ClassVar[str]
     numerics: ClassVar[Numerics] = "exact"
     summary: ClassVar[str]
+    schedules: ClassVar[bool] = False
 
     @abstractmethod
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:

@@ -66,7 +66,8 @@ def check(
 
     Args:
         graph: the original, for its interface.
-        original, optimized: run a feed, return the outputs by name.
+        original: runs a feed through the model as it was, returns the outputs by name.
+        optimized: the same with what came out.
         dims: sizes of symbolic dimensions that are given.
         numerics: the most that the applied rewrites change results; "exact" demands equality.
     """

@@ -1,4 +1,6 @@
-"""Inputs that try to tell two models apart: negative, zero, large, integer bounds, random; at two sizes where dims are free.
+"""Inputs that try to tell two models apart: negative, zero, large, integer bounds, random.
+
+Models with free dimensions are tried at two sizes.
 
 Integer inputs stay within what they index (Gather, OneHot): their bound is found by following them to such a node.
 """

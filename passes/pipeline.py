@@ -56,7 +56,6 @@ PASSES: Mapping[str, type[Pass]] = {
     "placement": PlaceTensors,  # what stays on chip: needs the tiles' footprints
     "prefetch": PrefetchWeights,  # what is loaded early: needs what is free beside them
 }
-SCHEDULING = ("kernels", "tiles", "placement", "prefetch")
 
 
 @dataclass(frozen=True)
@@ -158,11 +157,12 @@ class _Clock:
         self.laps[name], self._last = now - self._last, now
 
 
-def _run(source: gs.Graph, target: Target, options: Options, before: Estimate) -> tuple[Runner, dict[str, str]]:
+def _run(source: gs.Graph, target: Target, options: Options, before: Estimate) -> tuple[Runner, dict[str, PassReport]]:
     """Run the pipeline; a pass that fails is left out and everything starts again from the source."""
-    blamed: dict[str, str] = {}
+    blamed: dict[str, PassReport] = {}
+    chosen = build(options.passes, options.skip)
     while True:
-        passes = build(options.passes, (*options.skip, *blamed))
+        passes = [pass_ for pass_ in chosen if pass_.name not in blamed]
         ctx = Context(
             target=target,
             numerics=options.numerics,
@@ -173,8 +173,8 @@ def _run(source: gs.Graph, target: Target, options: Options, before: Estimate) -
         graph = clone(source)
         runner = Runner(graph, ctx, target, before, interface(graph))
         try:
-            rewriting = [p for p in passes if p.name not in SCHEDULING]
-            scheduling = [p for p in passes if p.name in SCHEDULING]
+            rewriting = [p for p in passes if not p.schedules]
+            scheduling = [p for p in passes if p.schedules]
             runner.rewrite(rewriting)
             if options.batch is not None:
                 _widen(runner, options, scheduling)
@@ -184,7 +184,8 @@ def _run(source: gs.Graph, target: Target, options: Options, before: Estimate) -
         except PassFailed as failure:
             if failure.name in blamed:
                 raise
-            blamed[failure.name] = failure.reason
+            numerics = next((p.numerics for p in chosen if p.name == failure.name), "exact")
+            blamed[failure.name] = PassReport(failure.name, numerics, 0, 0.0, failure.reason)
 
 
 def _widen(runner: Runner, options: Options, scheduling: Sequence[Pass]) -> None:
@@ -225,19 +226,18 @@ def _report(
     model: GraphModel,
     before: Estimate,
     runner: Runner,
-    blamed: Mapping[str, str],
+    blamed: Mapping[str, PassReport],
     outcome: Check,
     seconds: Mapping[str, float],
 ) -> Report:
     after_model = runner.ctx.model or GraphModel.of(runner.graph, runner.ctx.dims)
-    failed = [PassReport(name, PASSES[name].numerics, 0, 0.0, reason) for name, reason in blamed.items()]
     return Report(
         target=runner.target.name,
         target_title=runner.target.title,
         batch=(before.batch, runner.latest.batch),
         before=Side.of(before, model.works, parameter_bytes(source)),
         after=Side.of(runner.latest, after_model.works, parameter_bytes(runner.graph)),
-        passes=(*runner.reports.values(), *failed),
+        passes=(*runner.reports.values(), *blamed.values()),
         assumptions=runner.latest.assumptions,
         check=outcome,
         schedule=runner.ctx.schedule,

@@ -83,7 +83,10 @@ class Side:
 
 @dataclass(frozen=True)
 class PassReport:
-    """What one pass of the pipeline did, and what it gained by the cumulative re-estimate after it."""
+    """What one pass of the pipeline did, and what it gained by the cumulative re-estimate after it.
+
+    `schedules`: it wrote the schedule and left the graph alone.
+    """
 
     name: str
     numerics: str
@@ -91,6 +94,7 @@ class PassReport:
     gain_s: float
     rolled_back: str = ""
     records: tuple[Record, ...] = ()
+    schedules: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class Report:
     @property
     def changed(self) -> bool:
         """Whether any pass changed the graph."""
-        return any(record.added or record.removed for p in self.passes for record in p.records if record.applied)
+        return any(p.applied and not p.schedules for p in self.passes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with stable keys; figures are modelled except under `bound` keys and `check`."""

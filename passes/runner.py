@@ -13,6 +13,7 @@ from roofwright.passes.base import Context, Pass, PassResult
 from roofwright.passes.report import PassReport
 from roofwright.targets import Target
 
+ROUNDING = 1e-9  # relative difference below which two latencies are the same
 MAX_ROUNDS = 4  # of the graph passes; two are enough unless a fold uncovers another
 log = logging.getLogger("roofwright")
 
@@ -101,12 +102,12 @@ class Runner:
                 continue
             after = self._estimate(result.schedule)
             gain = self.latest.latency_s - after.latency_s
-            if gain < 0 and self.ctx.schedule is not None:
+            if gain < -ROUNDING * self.latest.latency_s and self.ctx.schedule is not None:
                 self._note(pass_, PassResult(), 0.0)
                 continue
             self.ctx, self.latest = self.ctx.with_schedule(result.schedule), after
             self._note(pass_, result, gain)
-        if self.latest.latency_s > start.latency_s:
+        if self.latest.latency_s > start.latency_s * (1 + ROUNDING):
             self.ctx, self.latest = self.ctx.with_schedule(None), start
             for pass_ in passes:
                 self.reports[pass_.name] = replace(self.reports[pass_.name], applied=0, gain_s=0.0)
@@ -140,7 +141,7 @@ class Runner:
         self.latest = after
 
     def _note(self, pass_: Pass, result: PassResult, gain_s: float) -> None:
-        old = self.reports.get(pass_.name, PassReport(pass_.name, pass_.numerics, 0, 0.0))
+        old = self.reports.get(pass_.name, PassReport(pass_.name, pass_.numerics, 0, 0.0, schedules=pass_.schedules))
         applied = sum(1 for record in result.records if record.applied)
         self.reports[pass_.name] = replace(
             old,

@@ -1,5 +1,6 @@
 """Roofwright: compiler passes that move an ONNX graph toward the roof of one named machine.
 
+Example:
     model, report = roofwright.optimize("model.onnx", target="tpuv2")
 """
 

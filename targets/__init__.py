@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from roofwright._lazy import attach
 
 if TYPE_CHECKING:
+    from roofwright.targets.cores import with_cores
     from roofwright.targets.errors import TargetError
     from roofwright.targets.loader import load_stack, load_target, stack_names, target_names
     from roofwright.targets.spec import (
@@ -27,6 +28,7 @@ _HOMES = {
     "load_target": "loader",
     "stack_names": "loader",
     "target_names": "loader",
+    "with_cores": "cores",
     "TargetError": "errors",
     "Assumption": "spec",
     "Engine": "spec",
@@ -46,6 +48,7 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "load_target",
     "stack_names",
     "target_names",
+    "with_cores",
     "TargetError",
     "Assumption",
     "Engine",

@@ -154,9 +154,9 @@ class Stack:
 
     Attributes:
         launch_s: time between kernels of one stream that nothing hides.
-        dispatch_s: host time per operator of an eager framework; 0.0 for a compiled graph.
+        dispatch_s: host time per kernel that a runtime or framework starts; 0.0 for a compiled graph.
         handover_s: cost of moving from one engine to another.
-        dispatch_floor_s: least time of one request, whatever it holds.
+        call_s: time of one request beside its kernels: the call into the runtime and back.
         issue_efficiency: engine kind (or "kind.dtype") -> share of the peak issue rate of good kernels; "tensor"
             is a "simt" engine with tensor cores, ".conv" and ".gradient" behind either stand for convolution kernels.
         gemm_tiles: kind, as above -> thread-block tiles (tile_m, tile_n, slab_k) that the library has.
@@ -169,7 +169,7 @@ class Stack:
     launch_s: float
     dispatch_s: float
     handover_s: float
-    dispatch_floor_s: float
+    call_s: float
     issue_efficiency: Mapping[str, float]
     gemm_tiles: Mapping[str, tuple[tuple[int, int, int], ...]]
     fuses: tuple[str, ...]

@@ -67,7 +67,7 @@ def dims(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[s
     """`NAME=SIZE`, each name once."""
     found: dict[str, int] = {}
     for value in values:
-        name, _, text = value.rpartition("=")
+        name, text = value.rpartition("=")[::2]
         number = whole(text)
         if not name or number is None:
             raise click.BadParameter(f"{value!r} is no dimension; expected NAME=SIZE, SIZE from 1 to {_LARGEST_DIM}")

@@ -42,8 +42,12 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 
 def golden_path(test_file: Path, test_name: str) -> Path:
-    """Where the golden file of a test lies; characters that file systems dislike become underscores."""
-    return test_file.parent / "golden" / test_file.stem / (re.sub(r"[^\w.=-]+", "_", test_name).strip("_") + ".txt")
+    """Where the golden file of a test lies; characters that file systems dislike become underscores.
+
+    Tests in a folder that is itself called `golden` have their files right beside them.
+    """
+    home = test_file.parent if test_file.parent.name == "golden" else test_file.parent / "golden"
+    return home / test_file.stem / (re.sub(r"[^\w.=-]+", "_", test_name).strip("_") + ".txt")
 
 
 def difference(expected: str, found: str, name: str) -> str:

@@ -146,6 +146,7 @@ class Facts:
         nests: tuple[LoopNest, ...] = (),
         touched: Mapping[int, int] | None = None,
         skip: Container[int] = (),
+        pieces: int = 1,
     ) -> Work:
         """A Work of this node's operands; nests without a single MAC (an empty tensor) are left out."""
         real = tuple(nest for nest in nests if nest.macs)
@@ -155,6 +156,7 @@ class Facts:
             more_nests=real[1:],
             lane_ops=lane_ops,
             special_ops=special_ops,
+            pieces=max(pieces, 1),
             reads=self.reads(touched, skip),
             writes=self.writes(),
         )

@@ -27,26 +27,28 @@ def batch_normalization(ask: Facts) -> Work:
     return ask.work("elementwise", (1 + training) * prod(shape) + 2 * channels, 2 * channels)
 
 
-def _moments(ask: Facts, rows: int, affine: int) -> Work:
+def _moments(ask: Facts, rows: int, affine: int, pieces: int = 1) -> Work:
     """Sum, centre, square-sum, scale: 4 steps per element (+ `affine`); per row two scalings, a root and a division."""
-    return ask.work("reduce", (4 + affine) * ask.size() + 2 * rows, 2 * rows)
+    return ask.work("reduce", (4 + affine) * ask.size() + 2 * rows, 2 * rows, pieces=pieces)
 
 
 def layer_normalization(ask: Facts) -> Work:
     """LayerNormalization, with one step for scale and bias."""
     shape = ask.shape()
     axis = ask.attr("axis", -1) % max(1, len(shape))
-    return _moments(ask, prod(shape[:axis]), affine=1)
+    return _moments(ask, prod(shape[:axis]), affine=1, pieces=prod(shape[:axis]))
 
 
 def group_normalization(ask: Facts) -> Work:
     """GroupNormalization."""
-    return _moments(ask, ask.shape()[0] * int(ask.attr("num_groups", 1)), affine=1)
+    groups = ask.shape()[0] * int(ask.attr("num_groups", 1))
+    return _moments(ask, groups, affine=1, pieces=groups)
 
 
 def instance_normalization(ask: Facts) -> Work:
     """InstanceNormalization."""
-    return _moments(ask, prod(ask.shape()[:2]), affine=1)
+    planes = prod(ask.shape()[:2])
+    return _moments(ask, planes, affine=1, pieces=planes)
 
 
 def mean_variance_normalization(ask: Facts) -> Work:
@@ -60,7 +62,7 @@ def rms_normalization(ask: Facts) -> Work:
     """RMSNormalization: square-sum, normalise, scale; per row a scaling, a root and a division."""
     shape = ask.shape()
     rows = prod(shape[: ask.attr("axis", -1) % max(1, len(shape))])
-    return ask.work("reduce", 3 * ask.size() + rows, 2 * rows)
+    return ask.work("reduce", 3 * ask.size() + rows, 2 * rows, pieces=rows)
 
 
 def lrn(ask: Facts) -> Work:
@@ -81,8 +83,10 @@ def softmax(ask: Facts) -> Work:
     """Softmax, LogSoftmax, Hardmax, in one pass over the memory."""
     lanes, specials = SOFTMAX[ask.node.op]
     shape, n = ask.shape(), ask.size()
-    rows = n // shape[ask.attr("axis", -1)] if n and shape and ask.node.op == "LogSoftmax" else 0
-    return ask.work("reduce", lanes * n, specials * n + rows)
+    axis = ask.attr("axis", -1)
+    rows = n // shape[axis] if n and shape and ask.node.op == "LogSoftmax" else 0
+    pieces = prod(shape[: axis % max(1, len(shape))])
+    return ask.work("reduce", lanes * n, specials * n + rows, pieces=pieces)
 
 
 def negative_log_likelihood_loss(ask: Facts) -> Work:

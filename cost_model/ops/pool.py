@@ -11,7 +11,7 @@ def pool(ask: Facts) -> Work:
     """AveragePool, MaxPool (one more step per window element where the indices are asked for)."""
     taps, touched = _window(ask)
     per_tap = 2 if ask.node.op == "MaxPool" and ask.has_output(1) else 1
-    return ask.work("pool", per_tap * taps * ask.out_size(), touched={0: touched})
+    return ask.work("pool", per_tap * taps * ask.out_size(), touched={0: touched}, pieces=prod(ask.shape()[:2]))
 
 
 def lp_pool(ask: Facts) -> Work:
@@ -19,7 +19,8 @@ def lp_pool(ask: Facts) -> Work:
     taps, touched = _window(ask)
     out, p = ask.out_size(), ask.attr("p", 2)
     powers = 0 if p in (1, 2) else taps * out
-    return ask.work("pool", taps * out, powers + (0 if p == 1 else out), touched={0: touched})
+    specials = powers + (0 if p == 1 else out)
+    return ask.work("pool", taps * out, specials, touched={0: touched}, pieces=prod(ask.shape()[:2]))
 
 
 def _window(ask: Facts) -> tuple[int, int]:
@@ -33,7 +34,7 @@ def global_pool(ask: Facts) -> Work:
     """GlobalAveragePool, GlobalMaxPool, GlobalLpPool: one window as large as the map."""
     p = ask.attr("p", 2) if ask.node.op == "GlobalLpPool" else 1
     specials = (0 if p == 1 else ask.out_size()) + (0 if p in (1, 2) else ask.size())
-    return ask.work("pool", ask.size(), specials)
+    return ask.work("pool", ask.size(), specials, pieces=prod(ask.shape()[:2]))
 
 
 def max_unpool(ask: Facts) -> Work:

@@ -38,7 +38,19 @@ def reduce(ask: Facts) -> Work:
         return ask.alias()
     lanes, specials, specials_out = WEIGHTS[op]
     scale = out if op == "ReduceMean" else 0
-    return ask.work("reduce", lanes * size + scale, specials * size + specials_out * out, skip=(1,))
+    return ask.work(
+        "reduce", lanes * size + scale, specials * size + specials_out * out, skip=(1,), pieces=_pieces(ask)
+    )
+
+
+def _pieces(ask: Facts) -> int:
+    """What lies before the first axis that is summed; 1 for scans and where the axes are not known."""
+    shape, op = ask.shape(), ask.node.op
+    given = ask.attr("axes") if ask.input(1) is None else ask.value(1)
+    axes = [ask.attr("axis", 0)] if op.startswith("Arg") else given
+    if axes is None or op.startswith("Cum") or not shape:
+        return 1
+    return prod(shape[: min((int(axis) % len(shape) for axis in axes), default=0)])
 
 
 def top_k(ask: Facts) -> Work:

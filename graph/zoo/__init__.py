@@ -9,8 +9,9 @@ from roofwright._lazy import attach
 
 if TYPE_CHECKING:
     from roofwright.graph.zoo.inceptions import inception_v1
-    from roofwright.graph.zoo.mobilenets import mobilenet_v1, mobilenet_v2
+    from roofwright.graph.zoo.mobilenets import mobilenet_v1, mobilenet_v1_layers, mobilenet_v2
     from roofwright.graph.zoo.mobilenets_v3 import mobilenet_v3
+    from roofwright.graph.zoo.net import Net, Value
     from roofwright.graph.zoo.registry import build, names
     from roofwright.graph.zoo.resnets import resnet
     from roofwright.graph.zoo.shufflenets import shufflenet_v1, shufflenet_v2
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
 _HOMES = {  # modules are in the plural: a submodule would hide a function of the same name
     "build": "registry",
     "names": "registry",
+    "Net": "net",
+    "Value": "net",
     "bert": "transformers",
     "decoder": "transformers",
     "inception_v1": "inceptions",
     "mobilenet_v1": "mobilenets",
+    "mobilenet_v1_layers": "mobilenets",
     "mobilenet_v2": "mobilenets",
     "mobilenet_v3": "mobilenets_v3",
     "resnet": "resnets",
@@ -38,10 +42,13 @@ _HOMES = {  # modules are in the plural: a submodule would hide a function of th
 __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compares the two)
     "build",
     "names",
+    "Net",
+    "Value",
     "bert",
     "decoder",
     "inception_v1",
     "mobilenet_v1",
+    "mobilenet_v1_layers",
     "mobilenet_v2",
     "mobilenet_v3",
     "resnet",

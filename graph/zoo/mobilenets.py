@@ -37,12 +37,26 @@ def mobilenet_v1(*, width: float = 1.0, size: int = 224, batch: int = 1, weights
         weights: False leaves the weights without data.
     """
     net = Net(_named("mobilenet_v1", width), weights=weights)
-    x = conv_bn(net, net.input("input", (batch, 3, size, size)), max(8, int(32 * width)), "stem", kernel=3, stride=2)
-    for index, (channels, stride) in enumerate(_V1, start=1):
-        x = conv_bn(net, x, x.channels, f"layer{index}.depthwise", kernel=3, stride=stride, groups=x.channels)
-        x = conv_bn(net, x, max(8, int(channels * width)), f"layer{index}.pointwise")
+    *_, x = mobilenet_v1_layers(net, net.input("input", (batch, 3, size, size)), width)
     x = flatten(net, global_pool(net, x))
     return net.output(linear(net, x, 1000, "logits"))
+
+
+def mobilenet_v1_layers(net: Net, x: Value, width: float = 1.0) -> list[Value]:
+    """The feature maps of MobileNet V1 on `x`, one per layer: what detectors are built on."""
+    maps = [conv_bn(net, x, max(8, int(32 * width)), "stem", kernel=3, stride=2)]
+    for index, (channels, stride) in enumerate(_V1, start=1):
+        x = conv_bn(
+            net,
+            maps[-1],
+            maps[-1].channels,
+            f"layer{index}.depthwise",
+            kernel=3,
+            stride=stride,
+            groups=maps[-1].channels,
+        )
+        maps.append(conv_bn(net, x, max(8, int(channels * width)), f"layer{index}.pointwise"))
+    return maps
 
 
 def mobilenet_v2(*, width: float = 1.0, size: int = 224, batch: int = 1, weights: bool = True) -> onnx.ModelProto:

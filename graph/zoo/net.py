@@ -29,7 +29,7 @@ class Value:
         return self.shape[1]
 
 
-Attribute = int | float | Sequence[int]
+Attribute = int | float | str | Sequence[int]
 
 
 class Net:

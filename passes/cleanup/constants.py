@@ -61,7 +61,7 @@ class Constants(LocalPass):
     2. The value is an output of a graph: the node stays, since not every consumer accepts an initializer as an output.
     3. Text and sparse values stay as they are.
 
-    Numerics: exact. The values are not read.
+    Declines nothing. Numerics: exact. The values are not read.
     """
 
     name: ClassVar[str] = "constants"

@@ -33,12 +33,13 @@ class FoldConstants(Pass):
     when its size cannot be predicted; nothing is evaluated to find out. Never: random operators, Dropout, Quantize- and
     DequantizeLinear, nodes with bodies, text, integer division by 0 or -1.
 
-    Numerics: exact. Small values are computed by numpy where the result is the same in every bit; all others of a graph
-    in one onnxruntime session without optimizations.
+    Numerics: rounding, since a runtime may take another kernel for weights that are constant; where only `exact` is
+    allowed, floating-point results stay. Small values are computed by numpy where the result is the same in every bit;
+    all others of a graph in one onnxruntime session without optimizations.
     """
 
     name: ClassVar[str] = "fold-constants"
-    numerics: ClassVar[Numerics] = "exact"
+    numerics: ClassVar[Numerics] = "rounding"
     summary: ClassVar[str] = "evaluate constant subgraphs, within a size limit"
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
@@ -48,7 +49,7 @@ class FoldConstants(Pass):
         for inner in index.graphs:
             again = True
             while again:
-                round_ = _Round(View(inner, index), ctx.fold_limit_bytes)
+                round_ = _Round(FoldPlan(View(inner, index), ctx.fold_limit_bytes, floats=ctx.allows(self.numerics)))
                 again = round_.run()
                 records += round_.records
             records += round_.plan.refusals
@@ -58,8 +59,8 @@ class FoldConstants(Pass):
 class _Round:
     """Decide, evaluate, write: once over one graph."""
 
-    def __init__(self, view: View, limit_bytes: int) -> None:
-        self.view, self.edit, self.plan = view, Edit(view), FoldPlan(view, limit_bytes)
+    def __init__(self, plan: FoldPlan) -> None:
+        self.view, self.edit, self.plan = plan.view, Edit(plan.view), plan
         self.records: list[Record] = []
 
     def run(self) -> bool:

@@ -37,9 +37,9 @@ class FoldPlan:
         refusals: near misses.
     """
 
-    def __init__(self, view: View, limit_bytes: int) -> None:
-        """Nothing is decided yet; call `visit` with every node."""
-        self.view, self.limit_bytes = view, limit_bytes
+    def __init__(self, view: View, limit_bytes: int, *, floats: bool = True) -> None:
+        """Nothing is decided yet; call `visit` with every node. `floats`: floating-point results may fold."""
+        self.view, self.limit_bytes, self.floats = view, limit_bytes, floats
         self.values: dict[int, Array] = {}
         self.folded: dict[int, gs.Node] = {}
         self.deferred: list[gs.Node] = []
@@ -62,6 +62,8 @@ class FoldPlan:
             self._keep(node, _moved(op, arguments, attrs))
             return
         elements, reason = self._predict(node, op, inputs, arguments, attrs)
+        if not self.floats and any("float" in (self.view.dtype(tensor) or "") for tensor in node.outputs):
+            reason = "it folds floating-point values ('rounding'), only 'exact' is allowed"
         if reason:
             self.refuse(node, reason)
             return

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-ALIGNMENT_BYTES = 64  # of every offset
+from roofwright.cost_model import ALIGNMENT_BYTES
 
 
 @dataclass(frozen=True)

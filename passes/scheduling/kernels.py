@@ -30,6 +30,7 @@ class Kernels(Pass):
     name: ClassVar[str] = "kernels"
     numerics: ClassVar[Numerics] = "exact"
     summary: ClassVar[str] = "group a matrix node with its epilogue, and chains of elementwise nodes, into kernels"
+    schedules: ClassVar[bool] = True
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Return a schedule with one kernel per group; without a target nothing is scheduled."""

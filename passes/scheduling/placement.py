@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from roofwright.cost_model import Costing, GraphModel, Placement, Schedule
+from roofwright.cost_model import Costing, GraphModel, Placement, Schedule, estimate
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import Resident, bare, with_buffers
 from roofwright.passes.scheduling.tiles import tiled
@@ -23,6 +23,7 @@ class PlaceTensors(Pass):
     2. The tensor that saves most bytes per byte and kernel of room comes first; it fits if every kernel it lives
        through keeps room for its own tiles.
     3. Buffers get addresses; a tensor that fragmentation leaves without one is moved after all.
+    4. Where the tiles that are left beside the residents cost more than these save, nothing stays.
 
     Declines when the on-chip memory is a cache (what it keeps is not the schedule's to say) or holds no activations.
     Numerics: exact (the graph is not touched).
@@ -31,6 +32,7 @@ class PlaceTensors(Pass):
     name: ClassVar[str] = "placement"
     numerics: ClassVar[Numerics] = "exact"
     summary: ClassVar[str] = "keep tensors on chip between kernels, and give every buffer an address"
+    schedules: ClassVar[bool] = True
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Return the schedule with resident tensors and addresses."""
@@ -42,6 +44,8 @@ class PlaceTensors(Pass):
         costing = Costing.of(model, ctx.target, start)
         chosen = choose(costing, level.capacity_bytes) if "activations" in level.holds else []
         schedule = settle(start, model, ctx.target, chosen)
+        if chosen and _latency_s(model, ctx.target, schedule) > _latency_s(model, ctx.target, ctx.schedule):
+            schedule = settle(start, model, ctx.target, [])  # thicker tiles are worth more than what stays
         kept = {buffer.tensor for kernel in schedule.kernels for buffer in kernel.resident}
         records = [Record("keep-on-chip", r.tensor, "tensor", r.tensor in kept, _why(r, kept)) for r in chosen]
         return PassResult(tuple(records), schedule)
@@ -49,6 +53,10 @@ class PlaceTensors(Pass):
 
 def _why(resident: Resident, kept: set[str]) -> str:
     return "" if resident.tensor in kept else "no unbroken room of its size is left on chip"
+
+
+def _latency_s(model: GraphModel, target: Target, schedule: Schedule) -> float:
+    return estimate(model, target, schedule).latency_s
 
 
 def settle(start: Schedule, model: GraphModel, target: Target, chosen: Sequence[Resident]) -> Schedule:

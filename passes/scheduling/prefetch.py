@@ -6,7 +6,16 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from roofwright.cost_model import Costing, GraphModel, Prefetch, Prefetched, Schedule, ScheduleError, check_capacity
+from roofwright.cost_model import (
+    ALIGNMENT_BYTES,
+    Costing,
+    GraphModel,
+    Prefetch,
+    Prefetched,
+    Schedule,
+    ScheduleError,
+    check_capacity,
+)
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import Resident, own_buffers, with_buffers
 
@@ -24,7 +33,7 @@ class PrefetchWeights(Pass):
     Numerics: exact (the graph is not touched).
 
     References:
-        MAPPING section 6; Jouppi et al., ISCA 2017, arXiv:1704.04760 (weights pre-fetched into a FIFO).
+        Jouppi et al., ISCA 2017, arXiv:1704.04760 (weights pre-fetched into a FIFO).
     """
 
     window: int = 4
@@ -32,6 +41,7 @@ class PrefetchWeights(Pass):
     name: ClassVar[str] = "prefetch"
     numerics: ClassVar[Numerics] = "exact"
     summary: ClassVar[str] = "load the next kernels' weights while earlier kernels compute"
+    schedules: ClassVar[bool] = True
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Return the schedule with prefetches, as many as find room."""
@@ -69,16 +79,20 @@ def _with_plan(schedule: Schedule, costing: Costing, plan: Sequence[Prefetched])
 
 
 def _parts(costing: Costing, item: Prefetched, before: Sequence[Prefetch]) -> list[Prefetch]:
-    """A planned load as whole bytes of the kernel's weights, one tensor after the other, after what came `before`."""
+    """A planned load as parts of the kernel's weights, one tensor after the other, after what came `before`.
+
+    A part is the rest of its tensor, or whole lines of it.
+    """
     left, parts = int(item.bytes), []
     for operand in costing.kernels[item.kernel].reads:
         if not operand.constant or left <= 0:
             continue
         done = sum(part.bytes for part in before if part.tensor == operand.name)
-        size = min(left, int(costing.bytes_of(operand)) - done)
+        rest = int(costing.bytes_of(operand)) - done
+        size = rest if rest <= left else left // ALIGNMENT_BYTES * ALIGNMENT_BYTES
         if size > 0:
             parts.append(Prefetch(tensor=operand.name, bytes=size, during=item.during))
-            left -= size
+        left -= min(rest, left)
     return parts
 
 

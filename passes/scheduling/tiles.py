@@ -20,16 +20,17 @@ class Tiles(Pass):
     2. The unit: 128 x 128 or 256 x 256 of reduction x output channels on a systolic array, the library's thread-block
        tile on a GPU, one window on a window unit, one vector (or tile register) on SIMD.
 
-    Numerics: exact (the graph is not touched).
+    Declines nothing. Numerics: exact (the graph is not touched).
 
     References:
-        MAPPING sections 3.3, 4 and 6; Jouppi et al., "In-Datacenter Performance Analysis of a Tensor Processing Unit",
+        Jouppi et al., "In-Datacenter Performance Analysis of a Tensor Processing Unit",
         ISCA 2017, arXiv:1704.04760.
     """
 
     name: ClassVar[str] = "tiles"
     numerics: ClassVar[Numerics] = "exact"
     summary: ClassVar[str] = "cut every kernel for the on-chip memory and the target's matrix unit"
+    schedules: ClassVar[bool] = True
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Return the schedule with tilings; without a target or kernels there is nothing to cut."""

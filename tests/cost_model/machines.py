@@ -17,7 +17,7 @@ def stack(**issue_efficiency: float) -> Stack:
         launch_s=0.0,
         dispatch_s=0.0,
         handover_s=0.0,
-        dispatch_floor_s=0.0,
+        call_s=0.0,
         issue_efficiency=shares,
         gemm_tiles={},
         fuses=(),

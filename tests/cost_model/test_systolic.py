@@ -179,11 +179,11 @@ def test_a_slow_feed_shows_in_inner_time() -> None:
 
 def test_whole_tiles_stream_where_no_memory_on_chip_holds_weights() -> None:
     target = load_target("tpuv1")
-    stream = target.device_memory.bytes_per_s * target.device_memory.efficiency
     engine = target.engine("mxu")
 
     def tiles(nests: Nests) -> float:
-        return float(systolic.time(nests, engine, target, "int8").inner_s[0]) * stream / 65536
+        again = float(systolic.time(nests, engine, target, "int8").off_chip_factor[0])
+        return again * int(nests.depth[0] * nests.out_channels[0]) / 65536
 
     assert tiles(Nests.gemm(96, 600, 600)) == pytest.approx(9)
     assert tiles(Nests.gemm(4097, 600, 600)) == pytest.approx(18)  # the accumulators hold 4096 rows

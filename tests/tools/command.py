@@ -24,12 +24,12 @@ agraph (float[N,3,H,H] x, float[N,1,1,1] z) => (float[N,3,P,H] y) {
   y = Add(s, z)
 }
 """
-WEIGHTS = {"scale": np.ones(4, np.float32), "bias": np.zeros(4, np.float32), "mean": np.zeros(4, np.float32)}
+ONES, ZEROS = np.ones(4, np.float32), np.zeros(4, np.float32)
 
 
 def block() -> onnx.ModelProto:
     """A convolution block of three nodes that becomes two."""
-    return model(BLOCK, w=(4, 3, 3, 3), var=np.ones(4, np.float32), **WEIGHTS)
+    return model(BLOCK, w=(4, 3, 3, 3), scale=ONES, bias=ZEROS, mean=ZEROS, var=ONES)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from tests.tools.command import Invoke, block, invoker
 
 
 @pytest.fixture
-def invoke(capsys: pytest.CaptureFixture[str]) -> Invoke:
+def invoke(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    monkeypatch.setenv("COLUMNS", "110")  # pytest may run in a terminal of any width
     return invoker(capsys)
 
 

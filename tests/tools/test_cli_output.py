@@ -114,6 +114,7 @@ def test_nothing_is_written_when_the_model_cannot_be(
 def spoil(self: FuseBatchNorm, graph: gs.Graph, ctx: Context) -> PassResult:
     """A pass that doubles the first weight."""
     weight = graph.nodes[0].inputs[1]
+    assert isinstance(weight, gs.Constant)
     if weight.name == "spoilt":
         return PassResult()
     graph.nodes[0].inputs[1] = gs.Constant("spoilt", weight.values * 2)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from roofwright.cost_model import Fallback
 from roofwright.graph import read
 from roofwright.passes import Options, Report, optimize_graph
 from roofwright.targets import load_target
@@ -104,20 +105,22 @@ def test_it_fits_the_terminal(
     assert not [line for line in text.splitlines() if line != line.rstrip()]
     assert "\x1b" not in text
     assert text.isascii()
-    for part in (
-        "modelled, not measured",
-        "proven lower bound",
-        "= latency",
-        "passed: original and result on 5 input sets",
-    ):
-        assert part in " ".join(text.split())
+    told = " ".join(text.split())
+    for part in ("modelled, not measured", "proven lower bound", "= latency", "original and result on 5 input sets"):
+        assert part in told
+
+
+def test_verbose_lists_every_layer_and_near_miss(folder: Path, invoke: Invoke) -> None:
+    brief, full = (invoke("m.onnx", "--dry-run", "--target", "tpuv2", *flags).out for flags in ((), ("-v",)))
+    assert "worst cause" not in brief
+    rows = full.split("worst cause")[1].splitlines()
+    assert [row.split()[-2:] for row in rows if row.startswith("n ")] == [["Conv", "Relu"]]
 
 
 def test_what_rounding_leaves_is_shown_as_nothing(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
     noisy = {**report.after.causes_s, "overlap": -4.3e-19, "overhead": 2e-20}
     text = printed(replace(report, after=replace(report.after, causes_s=noisy)), capsys)
     lines = {line.split("  ")[0]: line for line in text.splitlines()}
-    assert lines["+ overlap"].split()[-12:] != []
     assert "e-" not in lines["+ overlap"] + lines["+ overhead"]
     assert " 0 s " in lines["+ overhead"]
 
@@ -127,10 +130,22 @@ def test_losses_name_cause_layers_and_lever(report: Report) -> None:
     layers = tuple(replace(report.after.layers[0], name=f"l{n}") for n in range(3))
     causes = dict.fromkeys(report.after.causes_s, 0.0) | {"memory": 0.5}
     lost = tuple(replace(layer, causes_s=causes) for layer in layers)
-    add_losses(page, replace(report, after=replace(report.after, latency_s=1.0, causes_s=causes, layers=lost)))
+    after = replace(report.after, latency_s=1.0, causes_s=causes, layers=lost, fallbacks=())
+    add_losses(page, replace(report, after=after))
     assert page.lines[2] == "  memory 500 ms (50.0 %): fusion with its neighbours, or keeping its tensors on chip"
     assert page.lines[3] == "    most in Conv l0 500 ms (and 2 like it)"
     assert len(page.lines) == 4
+
+
+def test_what_runs_beside_the_unit_is_told_where_it_matters(report: Report) -> None:
+    page = Page(200)
+    slow = Fallback("Softmax", "vpu", "no matrix product", 12, 0.5 * report.after.latency_s)
+    fast = replace(slow, op="Relu", seconds=0.001 * report.after.latency_s)
+    add_losses(page, replace(report, after=replace(report.after, fallbacks=(slow, fast))))
+    assert page.lines[1] == "what runs beside the special unit"
+    assert page.lines[2].startswith("  12 x Softmax on vpu, ")
+    assert page.lines[2].endswith("(50.0 %): no matrix product")
+    assert page.lines[3] == ""
 
 
 def test_batches_are_told(report: Report) -> None:

@@ -71,7 +71,7 @@ def test_applications_have_the_weights_of_the_paper() -> None:
     # Table 1 of the paper: weights in millions, and MACs per weight
     table = {"MLP0": (20, 200), "MLP1": (5, 168), "LSTM0": (52, 64), "LSTM1": (34, 96), "CNN0": (8, 2888)}
     for name, (millions, reuse) in {**table, "CNN1": (100, 1750)}.items():
-        nests = applications()[name].nests
+        nests = applications()[name].layers
         weights = sum(n.depth * n.out_channels for n in nests)
         assert weights / 1e6 == pytest.approx(millions, rel=0.06)
         assert sum(n.macs for n in nests) / weights == pytest.approx(reuse, rel=0.07)

@@ -1,21 +1,26 @@
 """Readers of whole networks on phones, boards and the Edge TPU.
 
-Devices are shipped targets; `threads` of them work. A device without a target is left out.
+Devices are shipped targets; `threads` of them work. A device without a target is left out. Converters fold batch
+normalization into weights.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 import numpy as np
+import onnx
 
-from roofwright.targets import Target, load_target
-from roofwright.tools.validate import nets_classic, nets_mobile, nets_shuffle
+from roofwright.cost_model import GraphModel
+from roofwright.graph import zoo
+from roofwright.targets import Target, load_target, with_cores
+from roofwright.tools.validate import nets_classic, nets_searched
 from roofwright.tools.validate.base import Comparison, Reader, Result, Table
-from roofwright.tools.validate.nets import Map, Net
-from roofwright.tools.validate.price import Priced, network_s, with_cores
+from roofwright.tools.validate.models import model_of
+from roofwright.tools.validate.price import Priced, network_s
 
 _Point = tuple[str, Priced, float]  # label, prediction, measured seconds
-_Build = Callable[[Net], Map]
+_Build = Callable[[], onnx.ModelProto]
 
 # device of the table -> (target, engine that runs it)
 _NCNN_DEVICES: Mapping[str, tuple[str, str]] = {
@@ -33,38 +38,45 @@ _LITTLE_CORES = 1  # `powersave` of a run on the small cores, which the targets 
 _PIXELS = {"pixel1": "snapdragon821", "pixel2": "snapdragon835", "pixel3": "snapdragon845"}
 _EDGE_SYSTEMS = ("x86_64 + USB3", "dev board")
 
+
+def _zoo(function: Callable[..., onnx.ModelProto], **options: object) -> _Build:
+    return partial(function, weights=False, **options)
+
+
 _NETWORKS: Mapping[str, _Build] = {
     "alexnet": nets_classic.alexnet,
     "blazeface": nets_classic.blazeface,
-    "efficientnet_b0": lambda net: nets_mobile.searched(net, "efficientnet_b0"),
-    "efficientnetv2_b0": nets_classic.efficientnet_v2_b0,
-    "googlenet": nets_classic.inception_v1,
-    "mnasnet": lambda net: nets_mobile.searched(net, "mnasnet"),
-    "mobilenet": nets_mobile.mobilenet_v1,
-    "mobilenet_ssd": lambda net: nets_classic.ssd(net, "v1"),
-    "mobilenet_v2": nets_mobile.mobilenet_v2,
-    "mobilenet_v3": nets_mobile.mobilenet_v3,
+    "efficientnet_b0": partial(nets_searched.searched, "efficientnet_b0"),
+    "efficientnetv2_b0": nets_searched.efficientnet_v2_b0,
+    "googlenet": _zoo(zoo.inception_v1),
+    "mnasnet": partial(nets_searched.searched, "mnasnet"),
+    "mobilenet": _zoo(zoo.mobilenet_v1),
+    "mobilenet_ssd": nets_classic.ssd_v1,
+    "mobilenet_v2": _zoo(zoo.mobilenet_v2),
+    "mobilenet_v3": _zoo(zoo.mobilenet_v3),
     "mobilenet_yolo": nets_classic.yolo_on_mobilenet,
-    "proxylessnasnet": lambda net: nets_mobile.searched(net, "proxylessnasnet"),
-    "regnety_400m": nets_classic.regnety_400m,
-    "resnet18": lambda net: nets_classic.resnet(net, 18),
-    "resnet50": lambda net: nets_classic.resnet(net, 50),
-    "shufflenet": nets_shuffle.shufflenet_v1,
-    "shufflenet_v2": lambda net: nets_shuffle.shufflenet_v2(net, 1.0),
-    "squeezenet": nets_classic.squeezenet,
-    "vgg16": nets_classic.vgg16,
+    "proxylessnasnet": partial(nets_searched.searched, "proxylessnasnet"),
+    "regnety_400m": nets_searched.regnety_400m,
+    "resnet18": _zoo(zoo.resnet, depth=18),
+    "resnet50": _zoo(zoo.resnet, depth=50, version="1"),
+    "shufflenet": _zoo(zoo.shufflenet_v1),
+    "shufflenet_v2": _zoo(zoo.shufflenet_v2),
+    "squeezenet": _zoo(zoo.squeezenet, version="1.1", size=227),
+    "vgg16": _zoo(zoo.vgg, depth=16),
     "yolov4-tiny": nets_classic.yolo_v4_tiny,
 }
 _EDGE_NETWORKS: Mapping[str, _Build] = {
-    "inception_v1_224": lambda net: nets_classic.inception_v1(net, norm=True),
+    "inception_v1_224": _zoo(zoo.inception_v1),
     "inception_v4_299": nets_classic.inception_v4,
     "inception_v4": nets_classic.inception_v4,
-    "mobilenet_v1_1.0_224": nets_mobile.mobilenet_v1,
-    "mobilenet_v2_1.0_224": nets_mobile.mobilenet_v2,
-    "ssd_mobilenet_v1_coco": lambda net: nets_classic.ssd(net, "v1", 300, 91),
-    "ssd_mobilenet_v2_coco": lambda net: nets_classic.ssd(net, "v2", 300, 91),
-    "ssd_mobilenet_v2_face": lambda net: nets_classic.ssd(net, "v2", 320, 2),
+    "mobilenet_v1_1.0_224": _zoo(zoo.mobilenet_v1),
+    "mobilenet_v2_1.0_224": _zoo(zoo.mobilenet_v2),
+    "ssd_mobilenet_v1_coco": partial(nets_classic.ssd_v1, 300, 91),
+    "ssd_mobilenet_v2_coco": partial(nets_classic.ssd_v2, 300, 91),
+    "ssd_mobilenet_v2_face": partial(nets_classic.ssd_v2, 320, 2),
 }
+_FOLDED = ("BatchNormalization",)
+_EDGE_FOLDED = (*_FOLDED, "LRN")  # TensorFlow's Inception v1 is normalized by batches, not locally
 
 
 def _comparison(table: str, machine: str, kind: str, points: list[_Point]) -> Comparison:
@@ -78,10 +90,9 @@ def _grouped(table: str, points: Mapping[tuple[str, str], list[_Point]]) -> list
     return [_comparison(table, machine, kind, rows) for (machine, kind), rows in points.items() if rows]
 
 
-def _priced(build: _Build, target: Target, dtype: str) -> Priced:
-    net = Net()
-    build(net)
-    return network_s(net.layers, target, dtype)
+@cache
+def _model(build: _Build, folded: tuple[str, ...] = _FOLDED) -> GraphModel:
+    return model_of(build(), folded)
 
 
 def _multiplied(target: Target, dtype: str) -> str:
@@ -107,20 +118,21 @@ def read_ncnn(table: Table) -> list[Result]:
         target = _ncnn_target(row["device"], row["threads"])
         if target is None or name not in _NETWORKS or row["powersave"] == _LITTLE_CORES:
             continue
-        priced = _priced(_NETWORKS[name], target, _multiplied(target, dtype))
+        priced = network_s(_model(_NETWORKS[name]), target, _multiplied(target, dtype))
         label = f"{row['model']}, {row['threads']} threads"
         points.setdefault((target.name, f"ncnn {dtype}"), []).append((label, priced, row["min_ms"] / 1e3))
     return _grouped(table.name, points)
 
 
+@cache
 def _pixel_network(name: str) -> _Build | None:
     parts = name.split("_")
     if parts[0] == "v3" and parts[2] == "minimalistic":
-        return lambda net: nets_mobile.mobilenet_v3(net, parts[1], minimalistic=True)
+        return _zoo(zoo.mobilenet_v3, version=parts[1], minimalistic=True)
     if parts[0] == "v3":
-        return lambda net: nets_mobile.mobilenet_v3(net, parts[1], float(parts[2]))
+        return _zoo(zoo.mobilenet_v3, version=parts[1], width=float(parts[2]))
     if parts[:2] == ["mobilenet", "v2"]:
-        return lambda net: nets_mobile.mobilenet_v2(net, float(parts[2]), int(parts[3]))
+        return _zoo(zoo.mobilenet_v2, width=float(parts[2]), size=int(parts[3]))
     return None
 
 
@@ -134,7 +146,7 @@ def read_pixel(table: Table) -> list[Result]:
             continue
         target = with_cores(load_target(_PIXELS[row["device"]], stack="tflite"), 1)
         dtype = "int8" if row["precision"] == "int8" else "float32"
-        point = (f"{row['network']} {row['precision']}", _priced(build, target, dtype), row["ms"] / 1e3)
+        point = (f"{row['network']} {row['precision']}", network_s(_model(build), target, dtype), row["ms"] / 1e3)
         points.setdefault((target.name, "tflite, one core"), []).append(point)
     return _grouped(table.name, points)
 
@@ -145,7 +157,7 @@ def read_edge_tpu(table: Table) -> list[Result]:
     target, points = load_target("edgetpu"), []
     for row in table.records():
         if row["system"] in _EDGE_SYSTEMS and row["model"] in _EDGE_NETWORKS:
-            priced = _priced(_EDGE_NETWORKS[row["model"]], target, "int8")
+            priced = network_s(_model(_EDGE_NETWORKS[row["model"]], _EDGE_FOLDED), target)
             points.append((f"{row['model']}, {row['system']}", priced, row["ms"] / 1e3))
     return [_comparison(table.name, target.name, "network int8", points)] if points else []
 

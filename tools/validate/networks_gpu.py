@@ -5,18 +5,22 @@ both gradients, the elementwise layers once forward and twice backward, and the 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
+from roofwright.cost_model import GraphModel, NodeWork, Operand, Work
 from roofwright.cost_model.library import kernels_of
 from roofwright.cost_model.simt_conv import Direction
 from roofwright.cost_model.units import Floats, Nests
+from roofwright.graph import zoo
 from roofwright.targets import Target, load_target
 from roofwright.tools.validate.base import Comparison, Reader, Result, Table, Tally, load_all
-from roofwright.tools.validate.nets import Layer, Map, Net
-from roofwright.tools.validate.nets_classic import alexnet, resnet
+from roofwright.tools.validate.models import model_of
+from roofwright.tools.validate.nets_classic import alexnet
 from roofwright.tools.validate.price import Priced, network_s
 
 _DIRECTIONS: tuple[Direction, ...] = ("forward", "data", "weights")
@@ -93,12 +97,22 @@ def _fully_connected_s(record: _Record, target: Target) -> float:
 
 
 def _resnet50(batch: int, precision: str, target: Target) -> Priced:
-    net = Net(batch)
-    resnet(net, 50)
+    model = model_of(zoo.resnet(depth=50, batch=batch, weights=False))
     if precision == "FP32":
-        return network_s(net.layers, target, "float32")
-    casts = [Layer("cast", None, x.weights, x.weights, lane_ops=x.weights) for x in net.layers if x.weights]
-    return network_s([*net.layers, *casts], target, "float16")
+        return network_s(model, target, "float32")
+    return network_s(_with_casts(model), target, "float16")
+
+
+def _with_casts(model: GraphModel) -> GraphModel:
+    """Automatic mixed precision casts every weight of a matrix operator anew in each request."""
+    weights = [operand for entry in model.works if entry.work.nest for operand in entry.work.reads if operand.constant]
+    return replace(model, works=(*(_cast(weight) for weight in weights), *model.works))
+
+
+def _cast(weight: Operand) -> NodeWork:
+    key = f"{weight.name}.cast"
+    work = Work("elementwise", lane_ops=weight.elements, reads=(weight,), writes=(replace(weight, name=key),))
+    return NodeWork(gs.Node("Cast", outputs=[gs.Variable(key)]), key, (), "Cast", work)
 
 
 def _slower(table: Table, records: Sequence[_Record], predicted_s: Floats) -> Tally:
@@ -130,22 +144,22 @@ def _knee(batches: Sequence[int], seconds: Floats) -> float:
     return next((float(b) for b, s in pairs if s > _KNEE * pairs[0][1]), float("inf"))
 
 
-def _net(record: _Record) -> Net:
-    net = Net(record["batch_per_gpu"])
-    left: Map = resnet(net, 50) if record["model"] == "ResNet-50" else alexnet(net)
-    assert left.c == 1000, "an ImageNet classifier"
-    return net
+def _net(record: _Record) -> GraphModel:
+    batch = record["batch_per_gpu"]
+    resnet = record["model"] == "ResNet-50"
+    return model_of(zoo.resnet(depth=50, batch=batch, weights=False) if resnet else alexnet(batch))
 
 
-def _training_s(net: Net, target: Target, dtype: str) -> float:
+def _training_s(model: GraphModel, target: Target, dtype: str) -> float:
     """Seconds of one training step, kernel after kernel."""
-    nests = Nests.of([layer.nest for layer in net.layers if layer.nest])
+    works = [entry.work for entry in model.works if entry.work.kind != "view"]
+    nests = Nests.of([nest for work in works for nest in work.nests])
     products_s = sum(float(kernels_of(nests, target, dtype, d).seconds.sum()) for d in _DIRECTIONS)
+    others = [work for work in works if not work.nests]
+    moved = sum(o.elements for work in others for o in (*work.reads, *work.writes)) * 4.0 * _ELEMENTWISE_PASSES
+    moved += sum(o.elements for work in works if work.nests for o in work.reads if o.constant) * float(_UPDATE_BYTES)
     memory = target.device_memory
-    moved = sum(layer.read + layer.written for layer in net.layers if not layer.nest) * 4.0 * _ELEMENTWISE_PASSES
-    moved += net.parameters * float(_UPDATE_BYTES)
-    launches = sum(not layer.nest for layer in net.layers) * 2
-    return products_s + moved / (memory.bytes_per_s * memory.efficiency) + launches * target.stack.launch_s
+    return products_s + moved / (memory.bytes_per_s * memory.efficiency) + 2 * len(others) * target.stack.launch_s
 
 
 READERS: dict[str, Reader] = {

@@ -1,22 +1,26 @@
 """Readers of the ShuffleNet V2 paper: equal work at different speed (Tables 1-4), and 34 networks (Table 8).
 
 Networks ran layer by layer on a GTX 1080 Ti (stack `cudnn7-layerwise`) and on one core of a Snapdragon 810 (stack
-`neon-layerwise`; its own kernels, without Winograd).
+`tflite`, its epilogues apart and without Winograd: the authors' own kernels are of the same kind).
 """
 
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+import onnx
 
-from roofwright.targets import Target, load_target
-from roofwright.tools.validate import nets_mobile, nets_shuffle
+from roofwright.cost_model import GraphModel
+from roofwright.graph import zoo
+from roofwright.targets import Target, load_target, with_cores
+from roofwright.tools.validate import nets_searched, nets_shuffle
 from roofwright.tools.validate.base import Comparison, Reader, Result, Table, Tally
-from roofwright.tools.validate.nets import Map, Net
-from roofwright.tools.validate.price import Priced, network_s, with_cores
+from roofwright.tools.validate.models import model_of, nearest, with_views
+from roofwright.tools.validate.price import Priced, network_s
 
 _SIZE = 56
 _BLOCKS = 10
@@ -27,58 +31,36 @@ _DEVICES = {"gtx1080ti": "gpu", "sd810_1thread": "arm"}
 
 
 def machines() -> dict[str, Target]:
-    """The GPU, and one ARM core with direct kernels only."""
-    arm = with_cores(load_target("cortex_a57", stack="neon-layerwise"), 1)
+    """The GPU, and one ARM core with direct kernels only; neither fuses anything."""
+    arm = with_cores(load_target("cortex_a57", stack="tflite"), 1)
     direct = dataclasses.replace(arm.engines[0], algorithms=("direct",))
-    gpu = load_target("gtx1080ti", stack="cudnn7-layerwise")
-    return {"gpu": gpu, "arm": dataclasses.replace(arm, engines=(direct, *arm.engines[1:]))}
+    apart = dataclasses.replace(arm.stack, fuses=())
+    arm = dataclasses.replace(arm, engines=(direct, *arm.engines[1:]), stack=apart)
+    return {"gpu": load_target("gtx1080ti", stack="cudnn7-layerwise"), "arm": arm}
 
 
-def _ratio(net: Net, variant: str, channels: list[int]) -> None:
-    """G1: two 1x1 convolutions c1 -> c2 -> c1."""
-    narrow, wide = channels
-    for _ in range(_BLOCKS):
-        net.conv(net.conv(Map(_SIZE, _SIZE, narrow), wide, norm=False), narrow, norm=False)
+def _ratio(variant: str, channels: list[int]) -> onnx.ModelProto:
+    return nets_shuffle.ratio(_SIZE, _BLOCKS, *channels)
 
 
-def _grouped(net: Net, variant: str, channels: int) -> None:
-    """G2: pointwise group convolutions; the variant ends in the number of groups."""
-    groups = int(_number(variant))
-    for _ in range(_BLOCKS):
-        net.conv(Map(_SIZE, _SIZE, channels), channels, groups=groups, norm=False)
+def _grouped(variant: str, channels: int) -> onnx.ModelProto:
+    return nets_shuffle.grouped(_SIZE, _BLOCKS, channels, int(_number(variant)))
 
 
-def _fragments(net: Net, variant: str, channels: int) -> None:
-    """G3: 1, 2 or 4 pointwise convolutions in a row, or side by side on slices and concatenated."""
-    pieces = int(_number(variant))
-    x = Map(_SIZE, _SIZE, channels)
-    for _ in range(_BLOCKS):
-        if "parallel" in variant:
-            net.concat(*(net.conv(x, channels, norm=False) for _ in range(pieces)))
-            continue
-        for _ in range(pieces):
-            net.conv(x, channels, norm=False)
+def _fragments(variant: str, channels: int) -> onnx.ModelProto:
+    return nets_shuffle.fragments(_SIZE, _BLOCKS, channels, int(_number(variant)), parallel="parallel" in variant)
 
 
-def _bottleneck(net: Net, variant: str, channels: str) -> None:
-    """G4: 1x1, 3x3, 1x1 through a quarter of the channels, with or without ReLU and shortcut."""
-    wide = int(_number(str(channels)))
+def _bottlenecks(variant: str, channels: int) -> onnx.ModelProto:
     relu, shortcut = (word in variant and f"no {word}" not in variant for word in ("relu", "shortcut"))
-    x = Map(_SIZE, _SIZE, wide)
-    for _ in range(_BLOCKS):
-        y = net.conv(net.conv(x, wide // 4, norm=False, act=relu), wide // 4, 3, norm=False, act=relu)
-        y = net.conv(y, wide, norm=False, act=False)
-        if shortcut:
-            net.add(y)
-        if relu:
-            net.elementwise(y, "act", epilogue=True)
+    return nets_shuffle.bottlenecks(_SIZE, _BLOCKS, channels, relu=relu, shortcut=shortcut)
 
 
-_GUIDELINES: Mapping[str, Callable[[Net, str, Any], None]] = {
+_GUIDELINES: Mapping[str, Callable[[str, Any], onnx.ModelProto]] = {
     "G1": _ratio,
     "G2": _grouped,
     "G3": _fragments,
-    "G4": _bottleneck,
+    "G4": _bottlenecks,
 }
 
 
@@ -103,9 +85,8 @@ def read_guidelines(table: Table) -> list[Result]:
     for row in table.records():
         target = targets[_DEVICES[row["device"]]]
         for width in _WIDTHS:
-            net = Net()
-            _GUIDELINES[row["guideline"]](net, row["variant"], _widened(row["channels_x1"], width))
-            seconds = network_s(net.layers, target, "float32").seconds
+            built = _GUIDELINES[row["guideline"]](row["variant"], _widened(row["channels_x1"], width))
+            seconds = network_s(with_views(model_of(built)), target).seconds
             key = (row["guideline"], row["device"], width)
             points.setdefault(key, []).append((row["variant"], 1 / row[f"speed_x{width}"], seconds))
     return [_ordered(table.name, device, points) for device in _DEVICES]
@@ -125,56 +106,54 @@ def _ordered(table: str, device: str, points: Mapping[tuple[str, str, int], list
     return Tally(table, device, "guidelines", what, right, right + len(misses), tuple(misses))
 
 
-def build(name: str, macs: float, batch: int) -> Net | None:
+@cache
+def build(name: str, macs: float, batch: int) -> GraphModel | None:
     """The network of a row of Table 8; None where the name is of no known family."""
     for pattern, family in _FAMILIES.items():
         found = re.search(pattern, name)
         if found:
-            return family(found, macs, batch)
+            return with_views(model_of(family(found, macs)(batch=batch)))
     return None
 
 
-def _plain(builder: Callable[[Net, float], Map]) -> Callable[[re.Match[str], float, int], Net]:
-    def built(found: re.Match[str], macs: float, batch: int) -> Net:
-        net = Net(batch)
-        builder(net, float(found[1]))
-        return net
-
-    return built
+_Family = Callable[[re.Match[str], float], Callable[..., onnx.ModelProto]]
 
 
-def _by_size(builder: Callable[[Net, float, int], Map]) -> Callable[[re.Match[str], float, int], Net]:
+def _wide(builder: Callable[..., onnx.ModelProto]) -> _Family:
+    """Width from the name."""
+    return lambda found, macs: partial(builder, width=float(found[1]), weights=False)
+
+
+def _by_size(builder: Callable[..., onnx.ModelProto]) -> _Family:
     """Width from the name, input size from the stated multiply-accumulates."""
 
-    def built(found: re.Match[str], macs: float, batch: int) -> Net:
-        width = float(found[1])
-        return nets_shuffle.sized(lambda net, size: builder(net, width, size), macs, range(128, 225, 32), batch)
+    def family(found: re.Match[str], macs: float) -> Callable[..., onnx.ModelProto]:
+        wide = partial(builder, width=float(found[1]), weights=False)
+        return partial(wide, size=nearest(lambda size: wide(size=size), macs, range(128, 225, 32)))
 
-    return built
-
-
-def _by_channels(builder: Callable[[Net, int], Map], options: range) -> Callable[[re.Match[str], float, int], Net]:
-    return lambda found, macs, batch: nets_shuffle.sized(builder, macs, options, batch)
+    return family
 
 
-_FAMILIES: Mapping[str, Callable[[re.Match[str], float, int], Net]] = {
-    r"^ShuffleNet v2 (\d[\d.]*)x$": _plain(nets_shuffle.shufflenet_v2),
-    r"^ShuffleNet v1 (\d[\d.]*)x": _plain(nets_shuffle.shufflenet_v1),
-    r"^(\d[\d.]*) MobileNet v1": _by_size(nets_mobile.mobilenet_v1),
-    r"^(\d[\d.]*) MobileNet v2": _by_size(nets_mobile.mobilenet_v2),
-    r"^IGCV3-D(?: \((\d[\d.]*)\))?": lambda found, macs, batch: _igcv3(float(found[1] or 1), batch),
+def _by_channels(builder: Callable[..., onnx.ModelProto], options: range) -> _Family:
+    return lambda found, macs: partial(builder, nearest(builder, macs, options))
+
+
+def _condensed(groups: int) -> Callable[..., onnx.ModelProto]:
+    return partial(nets_shuffle.densenet_like, groups=groups)
+
+
+_FAMILIES: Mapping[str, _Family] = {
+    r"^ShuffleNet v2 (\d[\d.]*)x$": _wide(zoo.shufflenet_v2),
+    r"^ShuffleNet v1 (\d[\d.]*)x": _wide(zoo.shufflenet_v1),
+    r"^(\d[\d.]*) MobileNet v1": _by_size(zoo.mobilenet_v1),
+    r"^(\d[\d.]*) MobileNet v2": _by_size(zoo.mobilenet_v2),
+    r"^IGCV3-D(?: \((\d[\d.]*)\))?": lambda found, macs: partial(nets_searched.igcv3, float(found[1] or 1)),
     r"IGCV2": _by_channels(nets_shuffle.igcv2, range(8, 129, 8)),
-    r"CondenseNet \(G=C=8\)": _by_channels(lambda net, k: nets_shuffle.densenet_like(net, k, 8), range(8, 161, 8)),
-    r"CondenseNet": _by_channels(lambda net, k: nets_shuffle.densenet_like(net, k, 4), range(8, 161, 8)),
+    r"CondenseNet \(G=C=8\)": _by_channels(_condensed(8), range(8, 161, 8)),
+    r"CondenseNet": _by_channels(_condensed(4), range(8, 161, 8)),
     r"DenseNet": _by_channels(nets_shuffle.densenet_like, range(4, 161, 2)),
     r"Xception": _by_channels(nets_shuffle.xception_like, range(16, 513, 8)),
 }
-
-
-def _igcv3(width: float, batch: int) -> Net:
-    net = Net(batch)
-    nets_shuffle.igcv3(net, width)
-    return net
 
 
 def read_networks(table: Table) -> list[Result]:
@@ -184,9 +163,9 @@ def read_networks(table: Table) -> list[Result]:
     runs: dict[str, list[tuple[str, Priced, float]]] = {"gpu": [], "arm": []}
     for row in table.records():
         for machine, batch, column in (("gpu", _GPU_BATCH, "gpu_batches_per_s"), ("arm", 1, "arm_images_per_s")):
-            net = build(row["network"], row["mflops_macs"] * 1e6, batch)
-            if net is not None and row[column]:
-                priced = network_s(net.layers, targets[machine], "float32")
+            model = build(row["network"], row["mflops_macs"] * 1e6, batch)
+            if model is not None and row[column]:
+                priced = network_s(model, targets[machine])
                 runs[machine].append((row["network"], priced, 1 / row[column]))
     return [_networks(table.name, targets[machine].name, rows) for machine, rows in runs.items()]
 

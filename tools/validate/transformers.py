@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from roofwright.targets import Target, load_target
+from roofwright.cost_model import GraphModel, LoopNest
+from roofwright.targets import Target, load_target, with_cores
 from roofwright.tools.validate.base import Comparison, Reader, Result, Table
-from roofwright.tools.validate.nets import Layer, Net
-from roofwright.tools.validate.price import Priced, network_s, with_cores
+from roofwright.tools.validate.models import Calls
+from roofwright.tools.validate.price import Priced, network_s
 
 _TOKENS = 30
 _QKV = 512  # features of queries, keys and values, whatever the heads
@@ -30,51 +31,50 @@ _MACHINES: Mapping[str, tuple[str, str, int | None]] = {
 }
 
 
-def _attention(net: Net, rows: int, keys: int, features: int, source: int, heads: int, steps: int) -> None:
+def _product(calls: Calls, m: int, n: int, k: int, times: int, *, copies: int = 1, weights: bool = True) -> None:
+    """Product (m, k) x (k, n), `copies` at a time."""
+    calls.nest(LoopNest(copies, 1, m, 1, n, k, in_h=m), times, weights=weights)
+
+
+def _attention(calls: Calls, rows: int, keys: int, features: int, source: int, heads: int, times: int) -> None:
     """Projections of queries and output, and of keys and values from `source` features (0: projected before)."""
-    net.matmul(rows, _QKV, features, weights=features * _QKV, steps=steps)
+    _product(calls, rows, _QKV, features, times)
     if source:
-        net.matmul(rows, 2 * _QKV, source, weights=2 * source * _QKV, steps=steps)
-    net.matmul(rows, keys, _QKV // heads, copies=heads, steps=steps)
-    net.matmul(rows, _QKV // heads, keys, copies=heads, steps=steps)
-    net.matmul(rows, features, _QKV, weights=features * _QKV, steps=steps)
+        _product(calls, rows, 2 * _QKV, source, times)
+    _product(calls, rows, keys, _QKV // heads, times, copies=heads, weights=False)
+    _product(calls, rows, _QKV // heads, keys, times, copies=heads, weights=False)
+    _product(calls, rows, features, _QKV, times)
 
 
-def _feed_forward(net: Net, rows: int, features: int, hidden: int, steps: int) -> None:
-    net.matmul(rows, hidden, features, weights=features * hidden, steps=steps)
-    net.matmul(rows, features, hidden, weights=features * hidden, steps=steps)
+def _feed_forward(calls: Calls, rows: int, features: int, hidden: int, times: int) -> None:
+    _product(calls, rows, hidden, features, times)
+    _product(calls, rows, features, hidden, times)
 
 
-def _calls(net: Net, count: int, values: int, steps: int) -> None:
-    """Elementwise operators, views among them, on so many values each."""
-    net.layers += [Layer("call", None, values, values, 0, values, steps=steps)] * count
-
-
-def encoder(row: Mapping[str, Any]) -> Net:
+def encoder(row: Mapping[str, Any]) -> GraphModel:
     """All layers over the whole sentence at once."""
-    net, features = Net(), int(row["encoder_embed_dim"])
+    calls, features, layers = Calls(), int(row["encoder_embed_dim"]), int(row["encoder_layer_num"])
     heads = max(1, round(row["encoder_self_attention_heads_avg"]))
-    for _ in range(int(row["encoder_layer_num"])):
-        _attention(net, _TOKENS, _TOKENS, features, features, heads, 1)
-        _feed_forward(net, _TOKENS, features, round(row["encoder_ffn_embed_dim_avg"]), 1)
-        _calls(net, _ENCODER_CALLS, _TOKENS * features, 1)
-    return net
+    _attention(calls, _TOKENS, _TOKENS, features, features, heads, layers)
+    _feed_forward(calls, _TOKENS, features, round(row["encoder_ffn_embed_dim_avg"]), layers)
+    calls.lanes(_TOKENS * features, _TOKENS * features, _ENCODER_CALLS * layers)
+    return calls.model
 
 
-def decoder(row: Mapping[str, Any]) -> Net:
+def decoder(row: Mapping[str, Any]) -> GraphModel:
     """Token by token; attention to the sentence may span several encoder layers."""
-    net, features = Net(), int(row["decoder_embed_dim"])
+    calls, features = Calls(), int(row["decoder_embed_dim"])
     own = max(1, round(row["decoder_self_attention_heads_avg"]))
     cross = max(1, round(row["decoder_ende_attention_heads_avg"]))
     spanned = round(_TOKENS * row["decoder_arbitrary_ende_attn_avg"])
-    for _ in range(int(row["decoder_layer_num"])):
-        _attention(net, 1, _TOKENS // 2, features, features, own, _TOKENS)
-        _attention(net, 1, spanned, features, 0, cross, _TOKENS)
-        _feed_forward(net, 1, features, round(row["decoder_ffn_embed_dim_avg"]), _TOKENS)
-        _calls(net, _DECODER_CALLS, features, _TOKENS)
-    net.matmul(1, _VOCABULARY, features, weights=features * _VOCABULARY, steps=_TOKENS)
-    _calls(net, _STEP_CALLS, features, _TOKENS)
-    return net
+    times = int(row["decoder_layer_num"]) * _TOKENS
+    _attention(calls, 1, _TOKENS // 2, features, features, own, times)
+    _attention(calls, 1, spanned, features, 0, cross, times)
+    _feed_forward(calls, 1, features, round(row["decoder_ffn_embed_dim_avg"]), times)
+    calls.lanes(features, features, _DECODER_CALLS * times)
+    _product(calls, 1, _VOCABULARY, features, _TOKENS)
+    calls.lanes(features, features, _STEP_CALLS * _TOKENS)
+    return calls.model
 
 
 def machine_of(table: str) -> Target:
@@ -92,7 +92,7 @@ def read_hat(table: Table) -> list[Result]:
     records = list(table.records())
     results: list[Result] = []
     for part, build in parts.items():
-        priced = [network_s(build(row).layers, target, "float32") for row in records]
+        priced = [network_s(build(row), target) for row in records]
         measured = np.array([row[f"latency_mean_{part}"] for row in records], np.float64) / 1e3
         results.append(_comparison(table.name, target.name, part, records, priced, measured))
     return results

@@ -1,0 +1,86 @@
+"""What every estimate promises, for every network of the zoo on every machine, op by op and scheduled."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from roofwright.cost_model import Estimate, GraphModel, Schedule, check_capacity, estimate, from_json, to_json
+from roofwright.graph import interface, read
+from roofwright.graph.zoo import names
+from roofwright.passes import Context, build
+from roofwright.passes.runner import Runner
+from roofwright.targets import Target, load_target, target_names
+from tests.properties.networks import SMALL, graph
+
+SLACK = 1e-9  # relative: below it two figures are the same
+
+
+@cache
+def modelled(name: str) -> GraphModel:
+    return GraphModel.of(graph(name) if name in SMALL else read(name))
+
+
+@cache
+def machine(name: str) -> Target:
+    return load_target(name)
+
+
+def both(name: str, target: Target) -> tuple[Estimate, Estimate, Schedule | None]:
+    """Op by op, scheduled, and the schedule."""
+    model = modelled(name)
+    before = estimate(model, target)
+    found = graph(name) if name in SMALL else read(name)
+    runner = Runner(found, Context(target=target), target, before, interface(found))
+    runner.schedule([pass_ for pass_ in build(None) if pass_.schedules])
+    return before, runner.latest, runner.ctx.schedule
+
+
+def holds(found: Estimate) -> None:
+    """The accounting identity, the bounds, and no figure without a meaning."""
+    evaluations = found.evaluations
+    total = evaluations.totals()[0] + sum(evaluations.causes().values())
+    assert abs(total - found.latency_s) <= 1e-12 * found.latency_s
+    per_kernel = evaluations.timeline_s + evaluations.overhead_s
+    by_cause = evaluations.ideal_s + sum(evaluations.by_kernel().values())
+    assert np.all(np.abs(by_cause - per_kernel) <= 1e-9 * per_kernel + 1e-18)
+    assert found.gap >= 1.0
+    assert found.device_s >= found.bound.total_s
+    assert np.all(per_kernel >= found.bound.kernels.total_s * (1 - SLACK) - 1e-15)
+    assert found.off_chip_bytes >= (found.bound.off_chip_bytes + found.link_bytes) * (1 - SLACK)
+    assert np.isfinite(found.latency_s)
+    assert 0 < found.clock_ratio <= 1
+    assert found.period_s >= found.device_s * (1 - SLACK)
+    assert 0 <= found.utilisation <= 4  # of the direct algorithm's peak; Winograd's F(4x4, 3x3) multiplies a quarter
+
+
+def promised(name: str, target: Target) -> None:
+    before, after, schedule = both(name, target)
+    holds(before)
+    holds(after)
+    assert after.latency_s <= before.latency_s * (1 + SLACK)
+    assert after.off_chip_bytes <= before.off_chip_bytes * (1 + SLACK)
+    if schedule is not None:
+        check_capacity(schedule, target)
+        again = estimate(modelled(name), target, from_json(to_json(schedule)))
+        assert again.latency_s == after.latency_s
+        assert again.off_chip_bytes == after.off_chip_bytes
+
+
+@pytest.mark.parametrize("target", target_names())
+@pytest.mark.parametrize("name", ["bert", "mobilenet_v2"])
+def test_small_networks_on_every_machine(name: str, target: str) -> None:
+    promised(name, machine(target))
+
+
+@pytest.mark.parametrize("target", ["tpuv1", "tpuv2", "v100", "kirin970", "host"])
+@pytest.mark.parametrize("name", SMALL)
+def test_every_small_network_on_the_main_machines(name: str, target: str) -> None:
+    promised(name, machine(target))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", names())
+def test_every_network_on_every_machine(name: str) -> None:
+    for target in target_names():
+        promised(f"zoo:{name}", machine(target))
