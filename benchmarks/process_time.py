@@ -2,9 +2,9 @@
 
     python benchmarks/process_time.py MODEL.onnx [--python PEERS_PYTHON] [--rounds 9]
 
-Every command is a fresh process; rounds are interleaved, so that a slow moment of the machine hits all alike. The figures
-are ratios of medians measured in one run: `optimize --no-check` (schedule and report included) over each peer, and
-`optimize` with its check over the one without. A peer that the interpreter lacks is left out.
+Every command is a fresh process; rounds are interleaved, so that a slow moment of the machine hits all alike. The
+figures are ratios of medians measured in one run: `optimize --no-check` (schedule and report included) over each peer,
+and `optimize` with its check over the one without. A peer that the interpreter lacks is left out.
 """
 
 import argparse

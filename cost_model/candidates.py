@@ -40,12 +40,14 @@ class Unit:
         channels: out channels.
         depth: reduction length.
         macs_per_byte: MACs that the engine does while one byte moves off chip; 0: only bytes count.
+        setup_bytes: bytes that could move while one tile's transfers are set up.
     """
 
     pixels: int = 1
     channels: int = 1
     depth: int = 1
     macs_per_byte: float = 0.0
+    setup_bytes: float = 0.0
 
 
 @dataclass(frozen=True)

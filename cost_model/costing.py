@@ -6,6 +6,7 @@ tensors and prefetches are priced on the same machine.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -44,9 +45,8 @@ class Estimate:
         link_bytes: input and output over the host link.
         on_chip_bytes: most bytes on chip at a time (explicit memories).
         clock_ratio: sustained over burst clock; 1.0 where the machine does not throttle.
-        bound: proven lower bounds on device time and off-chip bytes.
         not_modelled: (node, op, reason) of work that is in no figure.
-        assumptions: one sentence each.
+        costing: what the estimate was made from.
     """
 
     target: Target
@@ -63,9 +63,18 @@ class Estimate:
     link_bytes: float
     on_chip_bytes: float
     clock_ratio: float
-    bound: Roof
     not_modelled: tuple[tuple[str, str, str], ...]
-    assumptions: tuple[str, ...]
+    costing: "Costing"
+
+    @cached_property
+    def bound(self) -> Roof:
+        """Proven lower bounds on device time and off-chip bytes."""
+        return self.costing.roof(self.timeline)
+
+    @cached_property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the figures take for granted, one sentence each."""
+        return self.costing.model.assumptions(self.target)
 
     @property
     def macs(self) -> float:
@@ -182,9 +191,8 @@ class Costing:
             link_bytes=link_bytes,
             on_chip_bytes=float(np.max(self.cut.footprint_bytes, initial=self.held.placed_bytes)),
             clock_ratio=ratio,
-            bound=roof(self.kernels, prices, target, self.outputs, self._crossing_bytes(burst)),
             not_modelled=self.model.not_modelled + self._unplaced(),
-            assumptions=self.model.assumptions(target),
+            costing=self,
         )
 
     def bytes_of(self, operand: Operand) -> float:
@@ -227,10 +235,11 @@ class Costing:
         kept = Kept(self.kernels[at], at, self.cut, self.size, self.passing, self.held.kept[at])
         return slices(kept, self.target)
 
-    def _crossing_bytes(self, burst: Timeline) -> Floats:
-        """What every kernel must move itself: once, and without what was loaded ahead of it."""
-        rate = effective_bytes_per_s(self.target.device_memory)
-        return np.maximum(self.moved.least_bytes - burst.prefetched_s * rate, 0.0)
+    def roof(self, burst: Timeline) -> Roof:
+        """Proven bounds; a kernel must move everything once itself, without what was loaded ahead of it."""
+        ahead_bytes = burst.prefetched_s * effective_bytes_per_s(self.target.device_memory)
+        crossing_bytes = np.maximum(self.moved.least_bytes - ahead_bytes, 0.0)
+        return roof(self.kernels, self.prices, self.target, self.outputs, crossing_bytes)
 
     def _saved(self, usual: Timeline) -> float:
         """Seconds that a request saves when weights are on chip already, as far as they fit."""

@@ -135,7 +135,7 @@ def _nest_operands(nodes: Sequence[NodeWork], alias: Mapping[str, str]) -> tuple
     if work is None:
         return ()
     parts = (work.reads[0], work.reads[min(1, len(work.reads) - 1)], work.writes[0])
-    return tuple(replace(part, name=alias.get(part.name, part.name)) for part in parts)
+    return tuple(replace(part, name=alias[part.name]) if part.name in alias else part for part in parts)
 
 
 def _keep_larger(held: dict[str, Operand], name: str, operand: Operand, repeat: int) -> None:

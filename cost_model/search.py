@@ -112,7 +112,7 @@ class _Case:
 
     def cost(self, tiles: Tiles) -> "_Cost":
         fits, size = self.room.holds(self.problem, tiles)
-        traffic = moved(self.problem, tiles).total
+        traffic = moved(self.problem, tiles).total + self._setups(tiles) * self.unit.setup_bytes
         f = footprint(self.problem, tiles, self.room.copies)
         exposed = f.inputs + f.weights + f.partials * self.problem.out_bytes / self.problem.acc_bytes
         work, length = np.zeros(len(traffic)), traffic
@@ -122,6 +122,11 @@ class _Case:
             steps = np.floor(np.log(work / least) / np.log(_WASTE) + 1e-9)
             length = np.maximum(traffic, least * _WASTE**steps)
         return _Cost(np.where(fits, length, np.inf), traffic, work, exposed, size)
+
+    def _setups(self, tiles: Tiles) -> Floats:
+        """Tiles that are loaded, all repeats and steps."""
+        nests, (a, b, c) = self.problem.nests, tiles.trips(self.problem)
+        return np.asarray(nests.repeat.astype(np.float64) * nests.steps * a * b * c)
 
     def _whole(self, tiles: Tiles) -> Tiles:
         nests = self.problem.nests

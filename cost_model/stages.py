@@ -1,7 +1,7 @@
 """Kernels as the timeline takes them: loads, computation and stores, tile by tile."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from roofwright.cost_model.cutting import Pipeline
 from roofwright.cost_model.memory import effective_bytes_per_s
@@ -63,9 +63,11 @@ def _runs(
     """Tiles of one kernel: the first also waits for what stays; the first `ahead` may load their weights early."""
     first, stream = (weights, inputs) if stay else (inputs, weights)
     load = stream / tiles + (setup_s if stream else 0.0)
-    plain = Run(tiles, load, busy / tiles, store / tiles + (setup_s if store else 0.0))
-    even = plain if stay or not ahead else replace(plain, early_s=stream / tiles)
-    head = replace(even, count=1, load_s=load + first + (setup_s if first else 0.0))
-    head = replace(head, early_s=first) if stay and ahead else head
-    rest = (replace(even, count=ahead - 1), replace(plain, count=tiles - max(ahead, 1)))
-    return (head, *(run for run in rest if run.count > 0))
+    compute, put = busy / tiles, store / tiles + (setup_s if store else 0.0)
+    early = stream / tiles if ahead and not stay else 0.0
+    runs = [Run(1, load + first + (setup_s if first else 0.0), compute, put, first if ahead and stay else early)]
+    if ahead > 1:
+        runs.append(Run(ahead - 1, load, compute, put, early))
+    if tiles > max(ahead, 1):
+        runs.append(Run(tiles - max(ahead, 1), load, compute, put))
+    return tuple(runs)

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from roofwright.cost_model.assume import storage_of
-from roofwright.cost_model.candidates import Buffers
+from roofwright.cost_model.candidates import Buffers, Unit
 from roofwright.cost_model.cutting import Pipeline, Searched, Written
 from roofwright.cost_model.kernels import KernelWork
+from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.passing import ALIGNMENT_BYTES
 from roofwright.cost_model.pricing import Prices
 from roofwright.cost_model.residency import Residency
 from roofwright.cost_model.schedule import Loop, Tiling
-from roofwright.cost_model.search import Tilings, best_tiling, stated_tiling
+from roofwright.cost_model.search import BYTES_ONLY, Tilings, best_tiling, stated_tiling
 from roofwright.cost_model.slices import ACCUMULATOR_BYTES
 from roofwright.cost_model.tiles import ORDERS, Moved, Problem, Tiles
 from roofwright.cost_model.tiles import moved as bytes_moved
@@ -23,6 +24,7 @@ from roofwright.targets import Target
 
 _LOOPS: tuple[Loop, ...] = ("rows", "out_channels", "in_channels")
 _INNERMOST = {order[-1]: place for place, order in enumerate(ORDERS)}
+SLICE = 32  # channels of a slice that is worth a transfer of its own
 NOTHING = 1e-9  # bytes: what an operand takes that lies on chip already
 
 
@@ -111,12 +113,20 @@ def search(
     free -= np.array([need.fixed_bytes + need.buffers * (ALIGNMENT_BYTES - 1) for need in needs])
     columns = np.array([need.element_bytes for need in needs], np.float64).reshape(-1, 4).T
     room, elements = Buffers(capacity_bytes=np.maximum(free, 1.0)), (columns[0], columns[1], columns[2])
-    best = best_tiling(nests, room, elements, columns[3])
+    best = best_tiling(nests, room, elements, columns[3], _unit(target))
     if not written.searched:
         return best
     rows = [_stated(nests, row, written.searched.get(k), best) for row, k in enumerate(at.tolist())]
     table = np.array(rows, np.int64).T
     return stated_tiling(nests, room, elements, columns[3], Tiles(table[0], table[1], table[2], table[3]))
+
+
+def _unit(target: Target) -> Unit:
+    """Where every transfer has to be set up, slices of one channel are not worth the bytes that they save."""
+    memory = target.device_memory
+    if not memory.setup_s:
+        return BYTES_ONLY
+    return Unit(channels=SLICE, depth=SLICE, setup_bytes=2 * memory.setup_s * effective_bytes_per_s(memory))
 
 
 def _stated(nests: Nests, row: int, tiling: Tiling | None, best: Tilings) -> tuple[int, int, int, int]:

@@ -139,7 +139,7 @@ class _Inference:
         return scopes
 
     def _is_tame(self, scopes: list[Infos]) -> bool:
-        """Whether onnx may compute with integer vectors: it does so whatever their size, and a chain can double them."""
+        """Whether onnx may compute with integer vectors: it does, whatever their size, and a chain can double them."""
         found = (info for infos in scopes for info in infos.values() if info.dtype in ("int32", "int64"))
         vectors = (info.shape[0] for info in found if info.shape is not None and len(info.shape) == 1)
         return not any(isinstance(size, int) and size > _LARGEST_VECTOR for size in vectors)

@@ -1,8 +1,8 @@
 """The read-only questions that rewrites ask of a graph. Nothing here changes anything.
 
 An `Index` is built once per pass over the whole model (bodies of If, Loop and Scan included); a `View` answers for one
-graph of it. The preconditions that every rewrite shares (one consumer counting outputs and captures, true constants, default
-domain) live here and nowhere else.
+graph of it. The preconditions that every rewrite shares (one consumer counting outputs and captures, true constants,
+default domain) live here and nowhere else.
 """
 
 from collections.abc import Iterator

@@ -139,3 +139,12 @@ def test_slices_are_the_footprint(graph: GraphModel, capacity: int) -> None:
     assert footprint <= capacity or 0 in costing.cut.searched
     if 0 not in costing.cut.searched:
         assert held >= footprint - 1e-6
+
+
+def test_slices_are_thicker_where_every_transfer_is_set_up() -> None:
+    free = scratchpad(65536)
+    dear = replace(free, memories=(free.memories[0], replace(free.memories[1], setup_s=1e-6)))
+    thin, thick = cut(CUBE, free), cut(CUBE, dear)
+    assert thick.cut.tiles[0] < thin.cut.tiles[0]
+    assert thick.cut.footprint_bytes[0] <= 65536
+    assert thick.estimate().device_s <= cut(CUBE, dear, scheduled(CUBE, free, Kernels(), Tiles())).estimate().device_s

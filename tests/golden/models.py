@@ -1,15 +1,16 @@
 """Blocks of the networks that the passes were written for, each small enough to read."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
 
 from roofwright.graph.zoo import bert, decoder
-from tests.builders import Array, model
+from tests.builders import model
 
 
-def _norm(name: str, channels: int) -> dict[str, Array]:
+def _norm(name: str, channels: int) -> dict[str, Any]:
     """Parameters of a BatchNormalization."""
     ramp = np.linspace(0.5, 1.5, channels, dtype=np.float32)
     return {f"{name}_scale": ramp, f"{name}_bias": ramp - 1, f"{name}_mean": 1 - ramp, f"{name}_var": ramp[::-1].copy()}
@@ -31,8 +32,8 @@ def inverted_residual() -> onnx.ModelProto:
         wide=(144, 24, 1, 1),
         deep=(144, 1, 3, 3),
         narrow=(24, 144, 1, 1),
-        zero=np.float32(0),
-        six=np.float32(6),
+        zero=np.array(0, np.float32),
+        six=np.array(6, np.float32),
         **_norm("p", 144),
         **_norm("q", 144),
         **_norm("r", 24),

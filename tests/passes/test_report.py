@@ -8,8 +8,8 @@ import pytest
 
 import roofwright
 from roofwright.cost_model import CAUSES
-from roofwright.passes import Report
-from roofwright.passes.report import SCHEMA, PassReport, Record
+from roofwright.passes import PassReport, Record, Report
+from roofwright.passes.report import SCHEMA
 from tests.builders import model
 
 BLOCK = """g (float[1,4,8,8] x) => (float[1,8,6,6] y) {

@@ -78,7 +78,7 @@ def faster_clock(target: Target, by: float) -> Target:
 
 
 @pytest.mark.parametrize("build", [vector, systolic])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(name=GRAPH, capacity=CAPACITY)
 def test_more_memory_op_by_op(build: Any, name: str, capacity: int) -> None:
     small, large = (estimate(NETS[name], build(size)) for size in (capacity, 2 * capacity))
@@ -89,7 +89,7 @@ def test_more_memory_op_by_op(build: Any, name: str, capacity: int) -> None:
 
 @pytest.mark.parametrize("planned", [False, True])
 @pytest.mark.parametrize("build", [vector, systolic])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(name=GRAPH, capacity=CAPACITY, by=st.floats(1.0, 16.0), rate=st.floats(1e8, 1e11))
 def test_more_bandwidth(build: Any, planned: bool, name: str, capacity: int, by: float, rate: float) -> None:
     graph, slow = NETS[name], build(capacity, rate)
@@ -98,7 +98,7 @@ def test_more_bandwidth(build: Any, planned: bool, name: str, capacity: int, by:
 
 @pytest.mark.parametrize("planned", [False, True])
 @pytest.mark.parametrize("build", [vector, systolic])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(name=GRAPH, capacity=CAPACITY, by=st.floats(1.0, 16.0))
 def test_a_faster_clock(build: Any, planned: bool, name: str, capacity: int, by: float) -> None:
     graph, slow = NETS[name], build(capacity)
@@ -106,7 +106,7 @@ def test_a_faster_clock(build: Any, planned: bool, name: str, capacity: int, by:
 
 
 @pytest.mark.parametrize("build", [vector, systolic])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(name=GRAPH, capacity=CAPACITY)
 def test_more_memory_for_a_schedule(build: Any, name: str, capacity: int) -> None:
     small, large = (latency(NETS[name], build(size), planned=True) for size in (capacity, 2 * capacity))
@@ -114,7 +114,7 @@ def test_more_memory_for_a_schedule(build: Any, name: str, capacity: int) -> Non
 
 
 @pytest.mark.parametrize("build", [vector, systolic])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(name=GRAPH, capacity=CAPACITY)
 def test_a_schedule_never_loses(build: Any, name: str, capacity: int) -> None:
     graph, target = NETS[name], build(capacity)
@@ -124,14 +124,14 @@ def test_a_schedule_never_loses(build: Any, name: str, capacity: int) -> None:
     assert runner.latest.latency_s <= start.latency_s * (1 + SLACK)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(name=GRAPH)
 def test_bytes_at_boundless_memory_are_compulsory(name: str) -> None:
     found = estimate(NETS[name], vector(1 << 30))
     assert found.moved.total_bytes.tolist() == found.moved.least_bytes.tolist()
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(name=GRAPH, capacity=CAPACITY)
 def test_a_cache_of_more_bytes_moves_no_more(name: str, capacity: int) -> None:
     small, large = (estimate(NETS[name], with_memory(vector(c), managed="cache")) for c in (capacity, 2 * capacity))
