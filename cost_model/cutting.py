@@ -64,10 +64,11 @@ class Extents:
 
     Rows are output rows of full width, of all images of `image` rows each: a tile lies within one, or is of whole
     ones. Kernels without a nest (not `nested`) have as many rows as their results have pieces (see `passing`), and no
-    other loop.
+    other loop. A nest of several `steps` needs all of its weights again in each of them.
     """
 
     nested: Bools
+    steps: Ints
     repeat: Ints
     rows: Ints
     columns: Ints
@@ -122,6 +123,7 @@ def pipeline(
     rate = effective_bytes_per_s(memory)
     stay = (moved.weight_bytes <= moved.input_bytes) & (not apart)
     stay = np.where(written.weights_stay < 0, stay, written.weights_stay == 1) | ~extents.nested
+    stay |= (extents.steps > 1) & (not apart)
     extent = np.where(stay, extents.rows, extents.columns)
     whole = np.where(stay, moved.weight_bytes, moved.input_bytes)
     streamed = np.where(stay, moved.input_bytes, moved.weight_bytes)
@@ -186,12 +188,11 @@ def extents(kernels: Sequence[KernelWork], prices: Prices) -> Extents:
     elements = np.array([1 if k.nest_operands else pieces(k) for k in kernels], np.int64)
     one, nests, at, has = np.ones_like(elements), prices.nests, prices.anchor, prices.anchor >= 0
     if not len(nests):
-        return Extents(has, one, np.maximum(elements, 1), np.maximum(elements, 1), one)
-    loops = (nests.repeat, nests.batch * nests.out_h, nests.out_channels, nests.out_h)
-    repeat, rows, columns, image = (np.maximum(loop[at], 1) for loop in loops)
+        return Extents(has, one, one, np.maximum(elements, 1), np.maximum(elements, 1), one)
+    loops = (nests.steps, nests.repeat, nests.batch * nests.out_h, nests.out_channels, nests.out_h)
     rest = np.maximum(elements, 1)
-    sizes = (np.where(has, loop, other) for loop, other in ((repeat, one), (rows, rest), (columns, rest), (image, one)))
-    return Extents(has, *sizes)
+    others = (one, one, rest, rest, one)
+    return Extents(has, *(np.where(has, np.maximum(loop[at], 1), o) for loop, o in zip(loops, others, strict=True)))
 
 
 def read_tilings(schedule: Schedule | None, size: Extents, target: Target) -> Written:

@@ -148,3 +148,17 @@ def test_slices_are_thicker_where_every_transfer_is_set_up() -> None:
     assert thick.cut.tiles[0] < thin.cut.tiles[0]
     assert thick.cut.footprint_bytes[0] <= 65536
     assert thick.estimate().device_s <= cut(CUBE, dear, scheduled(CUBE, free, Kernels(), Tiles())).estimate().device_s
+
+
+def test_weights_stay_for_all_steps_of_a_recurrent_layer() -> None:
+    graph = modelled(
+        "g (float[20,1,8] x) => (float[20,1,1,64] y) { y = LSTM<hidden_size=64>(x, w, r) }",
+        w=(1, 256, 8),
+        r=(1, 256, 64),
+    )
+    weights = 4 * 256 * (8 + 64)
+    roomy = cut(graph, scratchpad(1 << 20))
+    assert roomy.cut.weights_stay.tolist() == [True]
+    assert roomy.moved.weight_bytes.tolist() == [weights]
+    assert roomy.cut.footprint_bytes[0] >= weights
+    assert cut(graph, scratchpad(16384)).moved.weight_bytes[0] > 5 * weights  # loaded again in most steps

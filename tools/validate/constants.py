@@ -57,7 +57,7 @@ CODE: tuple[tuple[str, str, Origin, str, str], ...] = (
     ("tools.validate.networks_gpu", "_UPDATE_BYTES", "derived", "momentum: five values of 4 bytes", "K80, P100"),
     ("tools.validate.tpuv1_apps", "_WIDER", "set", "CNN1's channels, revised after a comparison", "TPU v1"),
     ("tools.validate.tpuv1_apps", "_CNN1_SIDE", "set", "CNN1's matrices, revised after a comparison", "TPU v1"),
-    ("tools.validate.tpuv1_apps", "_CNN1_PART", "derived", "images whose maps fit the 24 MiB", "TPU v1"),
+    ("tools.validate.tpuv1_apps", "_CNN1_PART", "set", "CNN1's images at a time, after 4, 8, 16, 32", "TPU v1"),
 )
 
 
