@@ -7,6 +7,8 @@ from roofwright.graph import InvalidModelError, UsageError, WriteError, printabl
 from roofwright.tools.report.console import Console
 from roofwright.tools.validate import TableError, collect, print_validation, save_plots
 
+_PIPE_WIDTH = 120  # columns where no terminal says how many there are
+
 
 def run(*, folder: str, plots: str | None) -> None:
     """Print how well the model predicts every table of the folder, and draw it where asked.
@@ -24,7 +26,8 @@ def run(*, folder: str, plots: str | None) -> None:
         raise InvalidModelError(str(error)) from None
     if not found.scores and not found.tallies:
         raise InvalidModelError(f"{printable(folder)}: holds none of the known tables of measurements")
-    print_validation(found, Console())
+    console = Console()
+    print_validation(found, console if console.is_terminal else Console(width=_PIPE_WIDTH))
     if plots is None:
         return
     try:
