@@ -189,7 +189,7 @@ class Costing:
             device_s=device_s,
             period_s=max(steady_s, *link_s),
             link_bytes=link_bytes,
-            on_chip_bytes=float(np.max(self.cut.footprint_bytes, initial=self.held.placed_bytes)),
+            on_chip_bytes=self.on_chip_bytes,
             clock_ratio=ratio,
             not_modelled=self.model.not_modelled + self._unplaced(),
             costing=self,
@@ -198,6 +198,19 @@ class Costing:
     def bytes_of(self, operand: Operand) -> float:
         """Bytes of an operand as the target stores it."""
         return operand_bytes(operand, self.target)
+
+    @property
+    def on_chip_bytes(self) -> float:
+        """Most bytes on chip at a time.
+
+        Work without a loop nest that does not fit (a slice of a large map, rows of a large table) has no buffers in the
+        schedule: it passes through in whatever pieces its engine takes, and fills the memory at most.
+        """
+        footprint = self.cut.footprint_bytes
+        if self.target.on_chip is not None:
+            through = np.minimum(footprint, self.target.on_chip.capacity_bytes)
+            footprint = np.where(self.prices.anchor < 0, through, footprint)
+        return float(np.max(footprint, initial=self.held.placed_bytes))
 
     @property
     def spare_bytes(self) -> Floats:
