@@ -2,7 +2,7 @@
 
 Inside a kernel the smaller of weights and inputs is loaded whole and stays, the other operand and the results stream
 past it in tiles, two copies of each: that attains the compulsory traffic with a footprint of one operand and a few
-slices (MAPPING 3.3). Where even that is too much, `tight` searches a tiling along several loops.
+slices. Where even that is too much, `tight` searches a tiling along several loops.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -102,10 +102,8 @@ def pipeline(
 ) -> Pipeline:
     """Cut kernels as their schedule states, or else into as many tiles as make each shortest.
 
-    Candidates are the powers of two up to `MAX_TILES` (and the extent there is). The length compared is that of
-    identical tiles on a shared port with double buffering, the lower end of MAPPING section 6's interval,
-    first + max(n (L + Y), L + n X + Y, n L + X + Y), set-up included. A scratchpad that would overflow gets more tiles;
-    where even the operand that stays is too large, `tight` searches a tiling that moves more.
+    A scratchpad that would overflow gets more tiles; where even the operand that stays is too large, `tight` searches a
+    tiling that moves more.
 
     Args:
         moved: off-chip bytes.
@@ -119,21 +117,13 @@ def pipeline(
     if is_cache(target):
         one = np.ones(len(busy_s), np.int64)
         return Pipeline(one, one > 0, np.zeros(len(one)), np.zeros(len(one)), extents.repeat, extents.rows)
-    memory, apart = target.device_memory, not holds_weights(target)
-    rate = effective_bytes_per_s(memory)
+    apart = not holds_weights(target)
     stay = (moved.weight_bytes <= moved.input_bytes) & (not apart)
     stay = np.where(written.weights_stay < 0, stay, written.weights_stay == 1) | ~extents.nested
     stay |= (extents.steps > 1) & (not apart)
     extent = np.where(stay, extents.rows, extents.columns)
-    whole = np.where(stay, moved.weight_bytes, moved.input_bytes)
-    streamed = np.where(stay, moved.input_bytes, moved.weight_bytes)
-    counts = 2 ** np.arange(int(np.log2(MAX_TILES)) + 1, dtype=np.int64)[:, None]
-    load = streamed / rate / counts + memory.setup_s * (streamed > 0)
-    store = moved.output_bytes / rate / counts + memory.setup_s * (moved.output_bytes > 0)
-    length = np.maximum(counts * (load + store), load + busy_s + store)
-    length = whole / rate + np.maximum(length, counts * load + busy_s / counts + store)
     most = extents.repeat * extent
-    wanted = counts[np.argmin(np.where(counts <= most, length, np.inf), axis=0), 0]
+    wanted = _shortest(moved, stay, most, busy_s, target)
     image = np.where(stay, extents.image, 1)
 
     def on_chip(repeat: Ints, slice_: Ints) -> tuple[Ints, Floats]:
@@ -152,6 +142,23 @@ def pipeline(
     tiles, thick = on_chip(repeat, slice_)
     thin = footprint(np.maximum(tiles, np.minimum(most, MAX_TILES)))
     return Pipeline(tiles, stay, thick, np.minimum(thick, thin), repeat, slice_)
+
+
+def _shortest(moved: Traffic, stay: Bools, most: Ints, busy_s: Floats, target: Target) -> Ints:
+    """The number of tiles that makes each kernel shortest: a power of two up to `MAX_TILES` and `most`.
+
+    The length compared is that of identical tiles on a shared port with double buffering, the least that any order of
+    loads and stores allows: first + max(n (L + Y), L + n X + Y, n L + X + Y), set-up included.
+    """
+    rate, setup_s = effective_bytes_per_s(target.device_memory), target.device_memory.setup_s
+    whole = np.where(stay, moved.weight_bytes, moved.input_bytes)
+    streamed = np.where(stay, moved.input_bytes, moved.weight_bytes)
+    counts = 2 ** np.arange(int(np.log2(MAX_TILES)) + 1, dtype=np.int64)[:, None]
+    load = streamed / rate / counts + setup_s * (streamed > 0)
+    store = moved.output_bytes / rate / counts + setup_s * (moved.output_bytes > 0)
+    length = np.maximum(counts * (load + store), load + busy_s + store)
+    length = whole / rate + np.maximum(length, counts * load + busy_s / counts + store)
+    return np.asarray(counts[np.argmin(np.where(counts <= most, length, np.inf), axis=0), 0])
 
 
 def _sizes_of(tiles: Ints, repeat: Ints, extent: Ints, image: Ints) -> tuple[Ints, Ints]:

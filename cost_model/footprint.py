@@ -9,7 +9,7 @@ from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.dtypes import ITEMSIZE_BITS
 from roofwright.cost_model.model import GraphModel
 from roofwright.cost_model.work import Operand
-from roofwright.graph import all_graphs, name_of
+from roofwright.graph import graphs_of, name_of
 from roofwright.targets import Target
 
 
@@ -87,7 +87,7 @@ def _bytes(elements: float, dtype: str, target: Target | None) -> float:
 def _weight_bytes(graph: gs.Graph, target: Target | None) -> float:
     """Every distinct constant that a node reads or a graph gives out, whole."""
     found: dict[int, gs.Constant] = {}
-    for body in all_graphs(graph):
+    for body in graphs_of(graph):
         for tensor in (*body.outputs, *(t for node in body.nodes for t in node.inputs)):
             value = _constant(tensor)
             if value is not None:

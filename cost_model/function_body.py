@@ -9,7 +9,7 @@ from onnx import helper, inliner
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
 from roofwright.cost_model.ops.facts import Unmodelled
-from roofwright.graph import all_graphs, dtype_number, functions, infer, key
+from roofwright.graph import dtype_number, functions, graphs_of, infer, key
 
 if TYPE_CHECKING:
     from roofwright.graph import TensorInfo
@@ -113,7 +113,7 @@ def _rename(body: gs.Graph, call: gs.Node) -> None:
     """Prefix what is inside with the call's key; each tensor object once."""
     outside = {tensor.name for tensor in (*call.inputs, *call.outputs)}
     done: set[int] = set()
-    for graph in all_graphs(body):
+    for graph in graphs_of(body):
         for node in graph.nodes:
             for tensor in (*graph.inputs, *graph.outputs, *node.inputs, *node.outputs):
                 if tensor.name and tensor.name not in outside and id(tensor) not in done:

@@ -14,9 +14,8 @@ from roofwright.cost_model.function_body import expand, library
 from roofwright.cost_model.ops.control import CONTROL, Body, Plan
 from roofwright.cost_model.ops.facts import VIEW, Facts, Unmodelled, known_shape
 from roofwright.cost_model.ops.registry import NOT_MODELLED, RULES
-from roofwright.cost_model.topology import in_order
 from roofwright.cost_model.work import Work
-from roofwright.graph import STANDARD_DOMAINS, key, overridable
+from roofwright.graph import STANDARD_DOMAINS, in_order, key, overridable
 
 if TYPE_CHECKING:
     from roofwright.graph import TensorInfo
@@ -100,7 +99,7 @@ class _Walk:
     def run(self) -> list[NodeWork]:
         """Walk everything."""
         works: list[NodeWork] = []
-        self.stack.append(_Frame(in_order(self.graph), (), 1, works))
+        self.stack.append(_Frame(iter(in_order(self.graph.nodes)), (), 1, works))
         while self.stack:
             top = self.stack[-1]
             if isinstance(top, _Join):
@@ -165,7 +164,7 @@ class _Walk:
         self.stack.append(join)
         for body, found in zip(plan.bodies, join.found, strict=True):
             scope = (*frame.scope, f"{key(node)}/{body.name}")
-            self.stack.append(_Frame(in_order(body.graph), scope, frame.repeat * body.trips, found))
+            self.stack.append(_Frame(iter(in_order(body.graph.nodes)), scope, frame.repeat * body.trips, found))
 
     def _join(self, join: _Join) -> None:
         self.stack.pop()
@@ -192,7 +191,7 @@ class _Walk:
             return
         self.infos.update(inner)
         scope = (*frame.scope, f"{key(node)}/{node.op}")
-        self.stack.append(_Frame(in_order(body), scope, frame.repeat, frame.out))
+        self.stack.append(_Frame(iter(in_order(body.nodes)), scope, frame.repeat, frame.out))
 
 
 def _weight(works: list[NodeWork]) -> tuple[int, int, bool]:

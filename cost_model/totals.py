@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 
 from roofwright.cost_model.dtypes import ITEMSIZE_BITS
 from roofwright.cost_model.graph_work import NodeWork
-from roofwright.graph import all_graphs, name_of
+from roofwright.graph import graphs_of, name_of
 
 # Inputs that hold statistics, scales, zero points or coordinates rather than parameters of the network.
 _NOT_PARAMETERS = {
@@ -39,7 +39,7 @@ def parameters(graph: gs.Graph) -> int:
     Bodies of control flow are included, those of local functions are not: their constants belong to every call.
     """
     counted: dict[int, int] = {}
-    for body in all_graphs(graph):
+    for body in graphs_of(graph):
         for node in body.nodes:
             for place, tensor in enumerate(node.inputs):
                 constant = _constant(tensor)
@@ -51,7 +51,7 @@ def parameters(graph: gs.Graph) -> int:
 def parameter_bytes(graph: gs.Graph) -> float:
     """Bytes of every distinct constant that some node reads, as the graph stores them; bodies included."""
     found: dict[int, float] = {}
-    for body in all_graphs(graph):
+    for body in graphs_of(graph):
         for constant in (_constant(tensor) for node in body.nodes for tensor in node.inputs):
             if constant is not None:
                 found[id(constant)] = prod(constant.shape) * ITEMSIZE_BITS.get(name_of(constant.dtype) or "", 0) / 8

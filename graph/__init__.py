@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         printable,
     )
     from roofwright.graph.onnx_io import overridable, read, to_proto, write
-    from roofwright.graph.order import sort_nodes
+    from roofwright.graph.order import in_order, sort_nodes
     from roofwright.graph.partial import evaluate
     from roofwright.graph.pinning import pin_shapes
     from roofwright.graph.runtime import run, run_model, session
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     )
     from roofwright.graph.text import canonical_text, structural_hash
     from roofwright.graph.verifying import Interface, Port, interface, verify
-    from roofwright.graph.view import STANDARD_DOMAINS, Index, View, all_graphs, key, subgraphs
-    from roofwright.graph.walk import graphs_of
+    from roofwright.graph.view import STANDARD_DOMAINS, Index, View, key
+    from roofwright.graph.walk import bodies, graphs_of
 
 _HOMES = {
     "clone": "cloning",
@@ -63,6 +63,7 @@ _HOMES = {
     "read": "onnx_io",
     "to_proto": "onnx_io",
     "write": "onnx_io",
+    "in_order": "order",
     "sort_nodes": "order",
     "evaluate": "partial",
     "run": "runtime",
@@ -91,9 +92,8 @@ _HOMES = {
     "Index": "view",
     "View": "view",
     "STANDARD_DOMAINS": "view",
-    "all_graphs": "view",
     "key": "view",
-    "subgraphs": "view",
+    "bodies": "walk",
     "graphs_of": "walk",
 }
 __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compares the two)
@@ -118,6 +118,7 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "read",
     "to_proto",
     "write",
+    "in_order",
     "sort_nodes",
     "evaluate",
     "run",
@@ -146,9 +147,8 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "Index",
     "View",
     "STANDARD_DOMAINS",
-    "all_graphs",
     "key",
-    "subgraphs",
+    "bodies",
     "graphs_of",
 ]
 __getattr__ = attach(__name__, _HOMES)

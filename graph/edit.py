@@ -12,7 +12,8 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from roofwright.graph.sidecar import node_metadata
-from roofwright.graph.view import View, all_graphs, key, subgraphs
+from roofwright.graph.view import View, key
+from roofwright.graph.walk import bodies, graphs_of
 
 SOURCE_KEY = "roofwright.source"  # the nodes of the original model that a surviving node stands for
 
@@ -124,8 +125,8 @@ class Edit:
     def remove(self, node: gs.Node) -> None:
         """Detach a node, with what its bodies read; its outputs lose their producer and may go to another node."""
         self._keys[id(node)] = key(node)
-        bodies = [inner for body in subgraphs(node) for inner in all_graphs(body)]
-        for inside in [held for body in bodies for held in body.nodes]:
+        below = [inner for body in bodies(node) for inner in graphs_of(body)]
+        for inside in [held for inner in below for held in inner.nodes]:
             self._detach(inside)
         self._detach(node)
         self.removed[id(node)] = node

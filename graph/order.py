@@ -22,7 +22,7 @@ def node_label(node: gs.Node) -> str:
     return f"node {printable(name)!r} ({printable(node.op)})"
 
 
-def _sorted(nodes: list[gs.Node]) -> list[gs.Node]:
+def in_order(nodes: list[gs.Node]) -> list[gs.Node]:
     """The nodes, each after its producers, otherwise in the order given; the rest of a cycle is missing."""
     maker = {id(tensor): index for index, node in enumerate(nodes) for tensor in node.outputs if tensor.name}
     needs = [{maker[id(tensor)] for tensor in reads(node) if id(tensor) in maker} for node in nodes]
@@ -56,7 +56,7 @@ def sort_nodes(root: gs.Graph) -> bool:
     """
     moved = False
     for graph in graphs_of(root):
-        order = _sorted(graph.nodes)
+        order = in_order(graph.nodes)
         if len(order) != len(graph.nodes):
             placed = {id(node) for node in order}
             stuck = next(node for node in graph.nodes if id(node) not in placed)

@@ -15,22 +15,9 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from roofwright.graph.dtypes import dtype_name
 from roofwright.graph.onnx_io import overridable
+from roofwright.graph.walk import graphs_of
 
 STANDARD_DOMAINS = (None, "", "ai.onnx")
-
-
-def subgraphs(node: gs.Node) -> list[gs.Graph]:
-    """The bodies held directly by a node's attributes, in attribute order."""
-    return [value for value in node.attrs.values() if isinstance(value, gs.Graph)]
-
-
-def all_graphs(root: gs.Graph) -> list[gs.Graph]:
-    """`root` and every body below it, outer before inner, without recursion."""
-    found, next_ = [root], 0
-    while next_ < len(found):
-        found.extend(body for node in found[next_].nodes for body in subgraphs(node))
-        next_ += 1
-    return found
 
 
 def key(node: gs.Node) -> str:
@@ -44,7 +31,7 @@ class Index:
     def __init__(self, root: gs.Graph) -> None:
         """Walk the model once, in time linear in nodes and edges."""
         self.root = root
-        self.graphs = all_graphs(root)
+        self.graphs = graphs_of(root)
         self.overridable = overridable(root)
         self.output_ids = {id(tensor) for graph in self.graphs for tensor in graph.outputs}
         self.names = set(self._names())

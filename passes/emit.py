@@ -7,7 +7,7 @@ index under `roofwright.kernel`.
 import onnx_graphsurgeon as gs
 
 from roofwright.cost_model import Schedule, from_json, to_json
-from roofwright.graph import InvalidModelError, all_graphs, key, model_metadata, node_metadata
+from roofwright.graph import InvalidModelError, graphs_of, key, model_metadata, node_metadata
 
 SCHEDULE_KEY = "roofwright.schedule"
 KERNEL_KEY = "roofwright.kernel"
@@ -18,7 +18,7 @@ def write_schedule(graph: gs.Graph, schedule: Schedule) -> None:
     strip_schedule(graph)
     model_metadata(graph)[SCHEDULE_KEY] = to_json(schedule)
     place = {node.output: kernel.index for kernel in schedule.kernels for node in kernel.nodes}
-    for node in (node for inner in all_graphs(graph) for node in inner.nodes):
+    for node in (node for inner in graphs_of(graph) for node in inner.nodes):
         index = place.get(key(node))
         if index is not None:
             node_metadata(node)[KERNEL_KEY] = str(index)
@@ -27,7 +27,7 @@ def write_schedule(graph: gs.Graph, schedule: Schedule) -> None:
 def strip_schedule(graph: gs.Graph) -> None:
     """Take every trace of a schedule out: what a model says of itself is never trusted, always computed again."""
     model_metadata(graph).pop(SCHEDULE_KEY, None)
-    for inner in all_graphs(graph):
+    for inner in graphs_of(graph):
         for node in inner.nodes:
             node_metadata(node).pop(KERNEL_KEY, None)
 

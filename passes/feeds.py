@@ -13,7 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from roofwright.graph import View, all_graphs, dtype_name
+from roofwright.graph import View, dtype_name, graphs_of
 
 KINDS = ("random", "negative", "zero", "large", "bounds")
 SIZES = ((1, 8), (3, 12), (1, 64), (2, 224))  # (first axis, other axes) tried for free dimensions
@@ -146,4 +146,4 @@ def _limit(node: gs.Node, tensor: gs.Tensor, view: View) -> Iterator[int]:
 def random_nodes(graph: gs.Graph) -> list[str]:
     """Operators whose outputs differ from run to run."""
     random = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
-    return [node.op for inner in all_graphs(graph) for node in inner.nodes if node.op in random]
+    return [node.op for inner in graphs_of(graph) for node in inner.nodes if node.op in random]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import STANDARD_DOMAINS, Index, TensorInfo, View, all_graphs, evaluate, subgraphs
+from roofwright.graph import STANDARD_DOMAINS, Index, TensorInfo, View, bodies, evaluate, graphs_of
 from roofwright.passes.batching.layout import Batched, Dims, Plain, State, scaled
 from roofwright.passes.batching.loops import LoopWalk
 from roofwright.passes.batching.moves import created
@@ -152,7 +152,7 @@ class Analysis:
             self._compute(sight)
 
     def _captures(self, node: gs.Node) -> bool:
-        inside = [held for body in subgraphs(node) for inner in all_graphs(body) for held in inner.nodes]
+        inside = [held for body in bodies(node) for inner in graphs_of(body) for held in inner.nodes]
         return any(self.state(tensor) is not Plain.FREE for held in inside for tensor in held.inputs)
 
     def _apply(self, sight: Sight) -> list[State]:
@@ -237,16 +237,16 @@ class Analysis:
     def _branches(self, sight: Sight) -> None:
         if sight.state(0) is not Plain.FREE:
             sight.refuse("its condition depends on the samples or on their number")
-        bodies = subgraphs(sight.node)
+        branches = bodies(sight.node)
 
         def join() -> None:
-            found = [[self.state(tensor) for tensor in body.outputs] for body in bodies]
+            found = [[self.state(tensor) for tensor in body.outputs] for body in branches]
             if any(other != found[0] for other in found):
                 sight.refuse("its branches hold the batch in different ways")
             self.record(sight, found[0])
 
-        self.push(bodies[0], join)
-        for body in bodies[1:]:
+        self.push(branches[0], join)
+        for body in branches[1:]:
             self.push(body, lambda: None)
 
     def new_shape(self, tensor: gs.Tensor) -> Dims | None:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import subgraphs
+from roofwright.graph import bodies
 from roofwright.passes.batching.layout import Batched, Plain, State
 from roofwright.passes.batching.sight import Plan, Sight
 
@@ -28,7 +28,7 @@ class LoopWalk:
     def __init__(self, analysis: Walk, sight: Sight) -> None:
         """Start from the states of what goes into the Loop."""
         self.analysis, self.sight = analysis, sight
-        self.body = subgraphs(sight.node)[0]
+        self.body = bodies(sight.node)[0]
         self.carried = [sight.state(position) for position in range(2, len(sight.node.inputs))]
         self.planned = len(analysis.plans)
         self.fits: list[tuple[int, Batched]] = []

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import Edit, Index, View, key, subgraphs
+from roofwright.graph import Edit, Index, View, bodies, key
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 
 _NOT_REPEATABLE = frozenset(
@@ -73,7 +73,7 @@ def _merge_nodes(view: View, edit: Edit) -> list[Record]:
 
 def _signature(node: gs.Node, view: View, renamed: dict[int, gs.Tensor]) -> Key | None:
     """What two nodes must share to be one; None where a node is never merged."""
-    if node.op in _NEVER or not view.is_op(node, node.op) or subgraphs(node):
+    if node.op in _NEVER or not view.is_op(node, node.op) or bodies(node):
         return None
     attributes = _attributes(node, view)
     if attributes is None:

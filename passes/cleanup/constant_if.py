@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import Edit, Index, View, all_graphs, key, subgraphs
+from roofwright.graph import Edit, Index, View, bodies, graphs_of, key
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 
 _BRANCHES = {True: "then_branch", False: "else_branch"}
@@ -40,7 +40,7 @@ class ConstantIf(Pass):
         while waiting:
             inner = waiting.popleft()
             records += _inline_all(View(inner, index))
-            waiting.extend(body for node in inner.nodes for body in subgraphs(node))
+            waiting.extend(body for node in inner.nodes for body in bodies(node))
         return PassResult(tuple(records))
 
 
@@ -69,10 +69,10 @@ def _inline(node: gs.Node, branch: gs.Graph, view: View, edit: Edit) -> None:
     branch.nodes.clear()  # so that removing the If leaves them alone
     for held in moved:
         edit.adopt(held, before=node)
-    dead = {id(graph) for body in subgraphs(node) for graph in all_graphs(body)}
+    dead = {id(graph) for body in bodies(node) for graph in graphs_of(body)}
     edit.remove(node)
-    kept = [graph for graph in all_graphs(view.index.root) if id(graph) not in dead]
-    kept += [graph for held in moved for body in subgraphs(held) for graph in all_graphs(body)]
+    kept = [graph for graph in graphs_of(view.index.root) if id(graph) not in dead]
+    kept += [graph for held in moved for body in bodies(held) for graph in graphs_of(body)]
     view.index.output_ids = {id(tensor) for graph in kept for tensor in graph.outputs}
     made = {id(tensor) for held in moved for tensor in held.outputs}
     handed: dict[int, gs.Tensor] = {}
@@ -103,14 +103,14 @@ def _keep_type(result: gs.Tensor, out: gs.Tensor, view: View) -> None:
 
 def _make_unique(node: gs.Node, branch: gs.Graph, view: View) -> None:
     """Case 1: rename what the branch defines where the name is defined elsewhere too."""
-    inside = all_graphs(branch)
+    inside = graphs_of(branch)
     own = {id(tensor): tensor for graph in inside[:1] for held in graph.nodes for tensor in held.outputs if tensor.name}
     own |= _own_constants(branch)
     taken = _defined_elsewhere(view, own)
     for tensor in own.values():
         if tensor.name in taken:
             tensor.name = view.index.unique(f"{node.name or key(node)}_{tensor.name}")
-    others = [graph for graph in all_graphs(view.index.root) if graph is not branch]
+    others = [graph for graph in graphs_of(view.index.root) if graph is not branch]
     names = {held.name for graph in others for held in graph.nodes if held.name}
     for held in branch.nodes:
         if held.name in names:
@@ -119,7 +119,7 @@ def _make_unique(node: gs.Node, branch: gs.Graph, view: View) -> None:
 
 def _own_constants(branch: gs.Graph) -> dict[int, gs.Tensor]:
     """The initializers that only the branch and the bodies inside it read."""
-    readers = {id(held) for graph in all_graphs(branch) for held in graph.nodes}
+    readers = {id(held) for graph in graphs_of(branch) for held in graph.nodes}
     found = [tensor for held in branch.nodes for tensor in held.inputs] + list(branch.outputs)
     return {
         id(tensor): tensor
@@ -130,7 +130,7 @@ def _own_constants(branch: gs.Graph) -> dict[int, gs.Tensor]:
 
 def _defined_elsewhere(view: View, own: dict[int, gs.Tensor]) -> set[str]:
     taken = set()
-    for graph in all_graphs(view.index.root):
+    for graph in graphs_of(view.index.root):
         tensors = [*graph.inputs, *graph.outputs]
         for held in graph.nodes:
             tensors += [*held.outputs, *(t for t in held.inputs if isinstance(t, gs.Constant))]

@@ -6,7 +6,7 @@ from typing import ClassVar
 import onnx
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import Edit, Index, View, all_graphs, drop_unused_initializers, key, subgraphs
+from roofwright.graph import Edit, Index, View, bodies, drop_unused_initializers, graphs_of, key
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 
 _OUTPUTS_MATTER = ("BatchNormalization",)  # how many outputs it has says whether it trains
@@ -66,15 +66,15 @@ def _sweep(view: View, edit: Edit) -> list[Record]:
 
 def _reads(node: gs.Node) -> list[gs.Tensor]:
     """What a node reads, captures of its bodies included."""
-    inner = [held for body in subgraphs(node) for graph in all_graphs(body) for held in graph.nodes]
+    inner = [held for body in bodies(node) for graph in graphs_of(body) for held in graph.nodes]
     return [tensor for reader in (node, *inner) for tensor in reader.inputs]
 
 
 def _is_dead(node: gs.Node, view: View) -> bool:
     if not node.outputs or any(tensor.outputs or view.is_output(tensor) for tensor in node.outputs):
         return False
-    bodies = [graph for body in subgraphs(node) for graph in all_graphs(body)]
-    return all(view.is_op(held, held.op) for held in (node, *(n for graph in bodies for n in graph.nodes)))
+    below = [graph for body in bodies(node) for graph in graphs_of(body)]
+    return all(view.is_op(held, held.op) for held in (node, *(n for graph in below for n in graph.nodes)))
 
 
 def _trim(node: gs.Node, view: View, edit: Edit) -> list[Record]:

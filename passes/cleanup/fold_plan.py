@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from roofwright.graph import View, dtype_number, key, numpy_dtype, subgraphs
+from roofwright.graph import View, bodies, dtype_number, key, numpy_dtype
 from roofwright.passes.base import Record
 from roofwright.passes.cleanup.fold_numpy import MOVES, by_numpy, has_bad_divisor
 from roofwright.passes.cleanup.fold_sizes import FOLDABLE, Operand, predicted_elements
@@ -93,7 +93,7 @@ class FoldPlan:
 
     # ---- what is known
     def _is_candidate(self, node: gs.Node) -> bool:
-        if node.op not in FOLDABLE or not self.view.is_op(node, node.op) or subgraphs(node) or not node.inputs:
+        if node.op not in FOLDABLE or not self.view.is_op(node, node.op) or bodies(node) or not node.inputs:
             return False
         if not any(tensor.outputs or self.view.is_output(tensor) for tensor in node.outputs):
             return False

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from roofwright.cost_model import from_json, to_json
-from roofwright.graph import InvalidModelError, all_graphs, canonical_text, node_metadata, read, to_proto
+from roofwright.graph import InvalidModelError, canonical_text, graphs_of, node_metadata, read, to_proto
 from roofwright.passes.emit import KERNEL_KEY, SCHEDULE_KEY, read_schedule, strip_schedule, write_schedule
 from tests.builders import feeds, model, run
 from tests.scheduling import modelled, scheduled, scratchpad
@@ -70,10 +70,10 @@ def test_nodes_in_bodies_are_marked_and_stripped() -> None:
     weights: dict[str, Any] = {"axis": np.array(1)}
     graph = read(model(text, **weights))
     write_schedule(graph, scheduled(modelled(text, **weights), scratchpad(1 << 20)))
-    marks = [node_metadata(n).get(KERNEL_KEY) for inner in all_graphs(graph)[1:] for n in inner.nodes]
+    marks = [node_metadata(n).get(KERNEL_KEY) for inner in graphs_of(graph)[1:] for n in inner.nodes]
     assert marks.count(None) < len(marks)
     strip_schedule(graph)
-    assert not any(KERNEL_KEY in node_metadata(n) for inner in all_graphs(graph) for n in inner.nodes)
+    assert not any(KERNEL_KEY in node_metadata(n) for inner in graphs_of(graph) for n in inner.nodes)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "not json", json.dumps({"schema": "roofwright.schedule/99"})])
