@@ -37,6 +37,7 @@ class Runner:
         target: the machine everything is priced on.
         latest: the estimate of the graph and schedule as they are now.
         expected: the interface that every pass must leave alone.
+        stale: whether the graph changed since `latest`, in ways that have no price.
         seconds: own run time per pass.
     """
 
@@ -47,19 +48,24 @@ class Runner:
     expected: Interface
     reports: dict[str, PassReport] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    stale: bool = False
 
     def rewrite(self, passes: Sequence[Pass]) -> None:
         """Run graph passes over and over until none of them changes anything."""
         for _ in range(MAX_ROUNDS):
             if not [pass_.name for pass_ in passes if self._rewrite_once(pass_)]:
-                return
+                break
+        if self.stale:
+            self.latest, self.stale = self._estimate(None), False
 
     def _rewrite_once(self, pass_: Pass) -> bool:
         result = self._timed(pass_)
         if result.changed:
             self._sound(pass_.name)
+        if any(record.applied and {*record.removed, *record.added} - {"Constant"} for record in result.records):
             self._reprice(pass_, result)
-        else:
+        else:  # constants moved or merged cost nothing
+            self.stale |= result.changed
             self._note(pass_, result, 0.0)
         return result.changed
 
@@ -138,7 +144,7 @@ class Runner:
     def _reprice(self, pass_: Pass, result: PassResult) -> None:
         after = self._estimate(None)
         self._note(pass_, result, self.latest.latency_s - after.latency_s)
-        self.latest = after
+        self.latest, self.stale = after, False
 
     def _note(self, pass_: Pass, result: PassResult, gain_s: float) -> None:
         old = self.reports.get(pass_.name, PassReport(pass_.name, pass_.numerics, 0, 0.0, schedules=pass_.schedules))
