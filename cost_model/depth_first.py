@@ -8,9 +8,10 @@ thread blocks covers `rows` of the one operand and `columns` of the other, and r
     rows    = min(M, tile rows * in flight),  columns = min(N, tile columns * in flight / tiles along M)
     seconds = waves (rows + columns) K bytes / what the device memory delivers in such runs
 
-Runs that short open a page of the memory each, so the rate depends on the channels and on the time between two
-openings, not on the data rate: 12 channels of 32 bits and an opening every 8 ns or so (GDDR5 data sheets: tRRD, tFAW)
-make 48 GB/s. Products no wider than a tile read every row once, in order, and do not show this.
+Runs that short may open a page of the memory each: then the rate depends on the channels and on the time between two
+openings, not on the data rate. It would explain why three boards of 12 channels of 32 bits, with data rates of 288,
+336 and 480 GB/s, all deliver 37 to 54 GB/s; one opening every 8 ns or so per channel makes 48 GB/s. This is inferred
+from kernel times, not measured apart. Products no wider than a tile read every row once and do not show it.
 """
 
 from collections.abc import Mapping

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofwright.cost_model import simt
+from roofwright.cost_model.depth_first import slowed
 from roofwright.cost_model.matrix_unit import unit_time
 from roofwright.cost_model.power import sustained_share
 from roofwright.cost_model.rates import dtype_bytes, issue_efficiency
@@ -21,7 +22,6 @@ from roofwright.cost_model.simt_machine import NEUTRAL, machine
 from roofwright.cost_model.units import Bools, Floats, Nests, UnitTime
 from roofwright.targets import Engine, Simt, Target
 
-_NARROW = 128  # a side of a product that one tile spans
 _DENSE_MEMORY_SHARE = 0.1  # of the device memory's bandwidth: products of a few thousand rows
 
 
@@ -76,8 +76,8 @@ def kernels_of(
         dtype: what is multiplied.
         direction: "forward", or the gradient with respect to the input ("data") or the "weights" (GPUs only).
         engines: names of the engines to choose from; empty: all that multiply `dtype`.
-        depth_first: products whose long operand lies with the reduction contiguous (column-major "TN"), shape (n,);
-            narrow ones load short runs and take longer on GPUs.
+        depth_first: products whose operands lie with the reduction contiguous (column-major "TN"), shape (n,); they
+            load short runs and take longer on GPUs.
     """
     able = [e for e in target.engines if dtype in e.macs_per_clock and (not engines or e.name in engines)]
     if not able:
@@ -87,10 +87,7 @@ def kernels_of(
         best = _fastest(best, _on(nests, engine, target, dtype, direction))
     if depth_first is None:
         return best
-    factor = target.stack.constants.get("gpu_depth_first_factor", NEUTRAL["gpu_depth_first_factor"])
-    slow = depth_first & (np.minimum(nests.rows, nests.out_channels) <= _NARROW)
-    launch_s = target.stack.launch_s
-    return dataclasses.replace(best, seconds=launch_s + (best.seconds - launch_s) * np.where(slow, factor, 1.0))
+    return dataclasses.replace(best, seconds=slowed(best.seconds, nests, target, able[0], dtype, depth_first))
 
 
 def sustained(engine: Engine, target: Target, dtype: str) -> Engine:

@@ -54,7 +54,14 @@ def gemm(nests: Nests, gpu: Machine) -> Kernels:
     moved = compulsory(nests, gpu)
     m, n, k = (pad(a, gpu.granule) for a in (nests.rows, nests.out_channels, nests.in_channels))
     work = Products(m, n, k, nests.repeat.astype(np.float64), moved.image, moved.weights, moved.result)
-    return best_kernels(work, gpu, gpu.tiles, gpu.split_depth)
+    least, split_columns = gpu.lib["gpu_narrow_columns"], gpu.lib["gpu_split_columns"]
+    depth: float | Floats = gpu.split_depth
+    if split_columns:
+        depth = np.where(np.minimum(m, n) <= split_columns, gpu.split_depth, np.inf)
+    if not least:
+        return best_kernels(work, gpu, gpu.tiles, depth)
+    narrow_depth = gpu.lib["gpu_split_depth_narrow"]
+    return _narrowed(work, gpu, gpu.tiles, depth, gpu.issue, least=least, narrow_depth=narrow_depth)
 
 
 def implicit_gemm(nests: Nests, gpu: Machine, direction: Direction) -> Kernels:
@@ -116,17 +123,25 @@ def _convolved(work: Products, gpu: Machine) -> Kernels:
 
 
 def _narrowed(
-    work: Products, gpu: Machine, tiles: tuple[tuple[int, int, int], ...], depth: float, issue: float
+    work: Products,
+    gpu: Machine,
+    tiles: tuple[tuple[int, int, int], ...],
+    depth: float | Floats,
+    issue: float,
+    *,
+    least: float = 0.0,
+    narrow_depth: float | None = None,
 ) -> Kernels:
-    """The best kernel, the narrow tiles only where the result is as narrow."""
+    """The best kernel, the narrow tiles only where the result is as narrow, but no narrower than `least`."""
     limit = gpu.lib["gpu_narrow_tile"]
     wide = [t for t in tiles if min(t[:2]) > limit] or list(tiles)
     narrow = [t for t in tiles if min(t[:2]) <= limit]
     best = best_kernels(work, gpu, wide, depth, issue=issue)
-    fits: Bools = np.minimum(work.m, work.n) <= limit
+    side = np.minimum(work.m, work.n)
+    fits: Bools = (side >= least) & (side <= limit)
     if not narrow or not fits.any():
         return best
-    other = best_kernels(work, gpu, narrow, depth, issue=issue)
+    other = best_kernels(work, gpu, narrow, depth if narrow_depth is None else narrow_depth, issue=issue)
     return fastest(best, _slower(other, np.where(fits, 0.0, np.inf)))
 
 

@@ -30,6 +30,7 @@ from roofwright.cost_model.units import Floats, Ints
 
 _SUM_BYTES = 4  # a partial sum is a float32
 _COSTS = 6  # float fields of Kernels
+_FILLS = (1, 2, 3, 4, 6, 8, 12)  # thread blocks per multiprocessor that splits aim at; with more little is left idle
 _TIE = 1e-6  # of two kernels that a memory holds to the same time, the one that computes less wins
 
 
@@ -74,7 +75,7 @@ class Kernels:
 
 
 def best_kernels(
-    work: Products, gpu: Machine, tiles: Sequence[Tile], split_depth: float, *, issue: float | None = None
+    work: Products, gpu: Machine, tiles: Sequence[Tile], split_depth: float | Floats, *, issue: float | None = None
 ) -> Kernels:
     """The fastest kernel of each product.
 
@@ -82,7 +83,7 @@ def best_kernels(
         work: the products, M, N and K as the library pads them.
         gpu: the machine.
         tiles: what may be used; a tile also stands for its transpose.
-        split_depth: least reduction length of one split; 0: none.
+        split_depth: least reduction length of one split, of all products or shape (n,); 0 for all, or infinite: none.
         issue: share of the peak issue rate, where it is not that of a GEMM.
     """
     count, rate = len(work.m), gpu.issue if issue is None else issue
@@ -124,7 +125,7 @@ def _least_s(work: Products, gpu: Machine, tile: Tile, grid: Floats, issue: floa
 
 
 def _splits(
-    work: Products, gpu: Machine, tile: Tile, grid: Floats, split_depth: float, least_s: Floats, best_s: Floats
+    work: Products, gpu: Machine, tile: Tile, grid: Floats, split_depth: float | Floats, least_s: Floats, best_s: Floats
 ) -> Iterator[tuple[Ints, Floats]]:
     """(which products, their splits): without, then such that fill the multiprocessors 1, 2, ... times.
 
@@ -132,12 +133,13 @@ def _splits(
     """
     at = np.flatnonzero(least_s < best_s)
     yield at, np.ones(len(at))
-    if not split_depth:
+    if not np.any(split_depth):
         return
-    fills = sorted({1, 2, 3, 4, gpu.resident(tile)})
+    depth = np.broadcast_to(np.asarray(split_depth, np.float64), work.k.shape)
+    fills = sorted({*_FILLS, gpu.resident(tile)})
     blocks = np.maximum(grid[0] * grid[1] * work.copies, 1)
-    idle = np.flatnonzero((least_s < best_s) & (2 * blocks <= fills[-1] * gpu.count) & (work.k >= 2 * split_depth))
-    deepest = np.floor(work.k[idle] / split_depth)
+    idle = np.flatnonzero((least_s < best_s) & (2 * blocks <= fills[-1] * gpu.count) & (work.k >= 2 * depth))
+    deepest = np.floor(work.k[idle] / depth[idle])
     for fill in fills:
         split = np.minimum(np.floor(fill * gpu.count / blocks[idle]), deepest)
         yield idle[split > 1], split[split > 1]

@@ -28,14 +28,19 @@ NEUTRAL: Mapping[str, float] = {
     "gpu_split_depth_conv": 0.0,  # the same in convolutions, forward and data gradient
     "gpu_split_depth_conv_tensor": 0.0,  # the same on tensor cores
     "gpu_split_depth_gradient": 1.0,  # the same in weight gradients
+    "gpu_split_depth_narrow": 1.0,  # the same of narrow tiles that are kept for results of their width
+    "gpu_split_columns": 0.0,  # widest GEMM result that splits serve; 0: any
     "gpu_split_reduction_s": 0.0,  # starting the kernel that adds the partial sums
     "gpu_cache_share": 1.0,  # share of the last cache that a kernel's operands can fill and stay
     "gpu_narrow_tile": 32.0,  # convolution tiles this narrow serve only results as narrow
+    "gpu_narrow_columns": 0.0,  # GEMM tiles that narrow need as many columns, and serve only narrow results; 0: all
     "gpu_tensor_channels": 1.0,  # input channels per filter tap are padded to this on tensor cores
     "gpu_winograd_issue": 1.0,  # issue rate of the fused Winograd kernel's products
     "gpu_winograd_extra_channels": 0.0,  # its transforms and prologue, in input channels' worth of products
     "gpu_winograd_min_channels": 8.0,  # least channels in and out
     "gpu_depth_first_factor": 1.0,  # time of narrow products of a depth-contiguous operand over the others'
+    "gpu_depth_first_wide_factor": 1.0,  # the same of wide products
+    "gpu_scattered_bytes_per_s": 0.0,  # device memory read 32 bytes here and there by wide ones of these; 0: no limit
     "gpu_depthwise_issue": 0.25,  # one load per multiply: the load units pass a quarter of the multiplies' rate
     "gpu_scatter_bytes": 16.0,  # cache traffic of adding one float32 element atomically
 }

@@ -110,3 +110,30 @@ def test_copies_share_the_waves() -> None:
     machine = gpus.gpu(gpus.target())
     batched = best_kernels(_products(64, 64, 80, copies=10), machine, [TILE], 0.0)
     assert batched.busy_s[0] == pytest.approx(best_kernels(_products(640, 64, 80), machine, [TILE], 0.0).busy_s[0])
+
+
+def test_narrow_tiles_kept_for_whole_columns_serve_results_of_their_width_only() -> None:
+    kept = gpus.gpu(gpus.target(gpu_narrow_columns=32, gpu_split_depth=4096, gpu_split_depth_narrow=64))
+    free = gpus.gpu(gpus.target(gpu_split_depth=4096))
+    nests = Nests.gemm([320, 320, 320], [16, 32, 33], [512, 512, 512])
+    assert [tuple(tile[:2]) for tile in gemm(nests, free).tile] == [(32, 32)] * 3
+    assert [tuple(tile[:2]) for tile in gemm(nests, kept).tile] == [(64, 64), (32, 32), (64, 64)]
+
+
+def test_narrow_tiles_split_a_reduction_that_wide_ones_do_not() -> None:
+    kept = gpus.gpu(gpus.target(gpu_narrow_columns=32, gpu_split_depth=0, gpu_split_depth_narrow=64))
+    assert list(gemm(Nests.gemm([32, 32], [16, 32], [640, 640]), kept).split) == [1, 10]
+
+
+def test_splits_may_give_a_multiprocessor_more_blocks_than_it_holds() -> None:
+    # 11 tiles on ten multiprocessors take two turns; 11 x 10 blocks of a tenth take eleven tenths
+    machine = gpus.gpu(gpus.target())
+    whole = best_kernels(_products(64 * 11, 64, 80_000), machine, [TILE], 0.0)
+    split = best_kernels(_products(64 * 11, 64, 80_000), machine, [TILE], 64.0)
+    assert split.split[0] > 8
+    assert split.busy_s[0] < 0.6 * whole.busy_s[0]
+
+
+def test_a_library_may_split_narrow_results_only() -> None:
+    machine = gpus.gpu(gpus.target(gpu_split_columns=32, gpu_split_depth=64))
+    assert list(gemm(Nests.gemm([64, 64], [32, 33], [6400, 6400]), machine).split > 1) == [True, False]

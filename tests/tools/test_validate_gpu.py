@@ -41,6 +41,10 @@ def _wide(machine: str) -> Score:
         ("t4", "gemm fp32", 0.95, 0.98),
         ("t4", "gemm fp16", 0.83, 0.98),
         ("gtx1080ti", "gemm fp32", 0.70, 0.98),
+        ("m40", "gemm fp32", 0.70, 0.98),
+        ("titan_x_maxwell", "gemm fp32", 0.70, 0.98),
+        ("titan_x_pascal", "gemm fp32", 0.70, 0.98),
+        ("vega_fe", "gemm fp32", 0.70, 0.98),
     ],
 )
 def test_products(machine: str, kind: str, within: float, rank: float) -> None:
@@ -49,8 +53,12 @@ def test_products(machine: str, kind: str, within: float, rank: float) -> None:
     assert score.rank >= rank
 
 
-def test_wide_products_from_the_spec_sheet_alone() -> None:
-    assert _wide("gtx1080ti").within_25 >= 0.90
+@pytest.mark.parametrize("machine", ["gtx1080ti", "m40", "titan_x_pascal"])
+def test_wide_products_from_the_spec_sheet_alone(machine: str) -> None:
+    assert _wide(machine).within_25 >= 0.90
+
+
+def test_every_wide_product_of_a_v100() -> None:
     assert _wide("v100").within_25 == 1.0
 
 
