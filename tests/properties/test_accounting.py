@@ -1,14 +1,15 @@
 """What every estimate promises, for every network of the zoo on every machine, op by op and scheduled."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
 import roofwright
 from roofwright.cost_model import Estimate, GraphModel, Schedule, check_capacity, estimate, from_json, to_json
 from roofwright.cost_model.traffic import is_cache
-from roofwright.graph import interface, read
+from roofwright.graph import clone, interface, read
 from roofwright.graph.zoo import names
 from roofwright.passes import Context, build
 from roofwright.passes.runner import Runner
@@ -18,9 +19,14 @@ from tests.properties.networks import SMALL, graph
 SLACK = 1e-9  # relative: below it two figures are the same
 
 
-@cache
+@lru_cache(maxsize=1)  # full networks weigh up to half a gigabyte
+def whole(name: str) -> gs.Graph:
+    return graph(name) if name in SMALL else read(name)
+
+
+@lru_cache(maxsize=1)
 def modelled(name: str) -> GraphModel:
-    return GraphModel.of(graph(name) if name in SMALL else read(name))
+    return GraphModel.of(whole(name))
 
 
 @cache
@@ -32,7 +38,7 @@ def both(name: str, target: Target) -> tuple[Estimate, Estimate, Schedule | None
     """Op by op, scheduled, and the schedule."""
     model = modelled(name)
     before = estimate(model, target)
-    found = graph(name) if name in SMALL else read(name)
+    found = clone(whole(name))
     runner = Runner(found, Context(target=target), target, before, interface(found))
     runner.schedule([pass_ for pass_ in build(None) if pass_.schedules])
     return before, runner.latest, runner.ctx.schedule
