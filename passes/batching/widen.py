@@ -198,12 +198,6 @@ def _settle(graph: gs.Graph, study: _Study) -> None:
             raise InvariantError(f"{tensor.name} has the shape {found.shape} at the new batch, expected {expected}")
 
 
-def _variables(index: Index) -> Iterator[gs.Tensor]:
-    for graph in index.graphs:
-        yield from (*graph.inputs, *graph.outputs)
-        yield from (tensor for node in graph.nodes for tensor in node.outputs)
-
-
 def _new_shape(tensor: gs.Variable, study: _Study) -> list[int | str | None]:
     analysis, state = study.analysis, study.analysis.state(tensor)
     batch = analysis.new

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from roofwright.graph import onnx_dtype
@@ -40,8 +39,3 @@ def _attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in attrs.items():
         made[name] = onnx.numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
     return made
-
-
-def plain_attributes(node: gs.Node, values: Any) -> dict[str, Any]:
-    """The node's attributes with tensors as arrays (read by `values`)."""
-    return {k: values(v) if isinstance(v, gs.Constant) else v for k, v in node.attrs.items()}
