@@ -24,7 +24,7 @@ def _cases() -> dict[str, Any]:
         warnings.simplefilter("ignore")  # of the generators: overflows that the cases are about
         from onnx.backend.test.case.node import collect_testcases
 
-        return {case.name: case for case in collect_testcases(None)}  # type: ignore[arg-type]  # None: every operator
+        return {case.name: case for case in collect_testcases(None)}
 
 
 def _names() -> Iterator[Any]:
