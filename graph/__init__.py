@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         WriteError,
         printable,
     )
+    from roofwright.graph.extracting import extract
     from roofwright.graph.onnx_io import overridable, read, to_proto, write
     from roofwright.graph.order import in_order, sort_nodes
     from roofwright.graph.partial import evaluate
@@ -59,6 +60,7 @@ _HOMES = {
     "VerificationError": "errors",
     "WriteError": "errors",
     "printable": "errors",
+    "extract": "extracting",
     "overridable": "onnx_io",
     "read": "onnx_io",
     "to_proto": "onnx_io",
@@ -114,6 +116,7 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "VerificationError",
     "WriteError",
     "printable",
+    "extract",
     "overridable",
     "read",
     "to_proto",

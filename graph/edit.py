@@ -190,12 +190,16 @@ class Edit:
         source.dtype = twin.dtype if source.dtype is None else source.dtype
 
     # ---- bookkeeping
+    def key_of(self, node: gs.Node) -> str:
+        """The key of a node, also of one that was taken out."""
+        return self._keys.get(id(node)) or key(node)
+
     def inherit(self, survivor: gs.Node, sources: Iterable[gs.Node]) -> None:
         """Merge metadata (first key wins) and record the names of the original nodes that `survivor` stands for."""
         metadata, names = node_metadata(survivor), []
         for source in sources:
             theirs = node_metadata(source)
-            names += theirs.get(SOURCE_KEY, source.name or self._keys.get(id(source)) or key(source)).split(" + ")
+            names += theirs.get(SOURCE_KEY, source.name or self.key_of(source)).split(" + ")
             for name, value in theirs.items():
                 metadata.setdefault(name, value)
         metadata[SOURCE_KEY] = " + ".join(dict.fromkeys(names))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import onnx
@@ -18,6 +19,7 @@ from roofwright.graph.walk import graphs_of
 DEFAULT_BATCH = 1
 DEFAULT_DIM = 128
 _MOST_ROUNDS = 5
+_LENT = 64  # elements of an outer constant that a body's inference may want the value of
 _LARGEST_VECTOR = 100_000  # elements of integers that carry shapes; real ones have a handful
 
 
@@ -105,8 +107,19 @@ class _Inference:
         self.symbols |= {d.dim_param for g in self.graphs for i in sidecar(g).proto.value_info for d in _dims(i)}
         self.hinted: set[int] = set()
         self.output_ids = {id(tensor) for g in self.graphs for tensor in g.outputs}
+        self._lend()
         if bound is not None:
             self._bind(bound)
+
+    def _lend(self) -> None:
+        """Inference looks for the values of shapes and axes in their reader's own graph: bodies get copies of those."""
+        if len(self.graphs) == 1:
+            return
+        lent = {tensor.name: tensor for tensor in self.skeleton.model.graph.initializer if prod(tensor.dims) <= _LENT}
+        for graph, proto in zip(self.graphs[1:], self.skeleton.graphs[1:], strict=True):
+            own = {tensor.name for tensor in proto.initializer}
+            read = {t.name: t for node in graph.nodes for t in node.inputs if isinstance(t, gs.Constant)}
+            proto.initializer.extend(lent[name] for name in read if name in lent and name not in own)
 
     def _bind(self, bound: dict[str, int]) -> None:
         for info in self.skeleton.model.graph.input:
