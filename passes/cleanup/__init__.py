@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from roofwright.passes.cleanup.dead_code import DeadCode
     from roofwright.passes.cleanup.fold_constants import FoldConstants
     from roofwright.passes.cleanup.identities import Identities
+    from roofwright.passes.cleanup.inline_functions import InlineFunctions
+    from roofwright.passes.cleanup.qdq import Qdq
     from roofwright.passes.cleanup.shapes import Shapes
 
 _HOMES = {
@@ -20,6 +22,8 @@ _HOMES = {
     "DeadCode": "dead_code",
     "FoldConstants": "fold_constants",
     "Identities": "identities",
+    "InlineFunctions": "inline_functions",
+    "Qdq": "qdq",
     "Shapes": "shapes",
 }
 __all__ = [
@@ -29,6 +33,8 @@ __all__ = [
     "DeadCode",
     "FoldConstants",
     "Identities",
+    "InlineFunctions",
+    "Qdq",
     "Shapes",
 ]
 __getattr__ = attach(__name__, _HOMES)

@@ -1,16 +1,32 @@
 """Casts that change nothing, and casts of casts."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
-from roofwright.graph import Edit, View, name_of
+from roofwright.graph import Edit, View, dtype_number, name_of, numpy_dtype
 from roofwright.passes.base import Numerics, Rewrite
 
 _FIRST_NUMBERED = 6  # before, `to` was a name
 _MANTISSA = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}  # bits, the hidden one included
 _EXPONENT = {"float16": 5, "bfloat16": 8, "float32": 8, "float64": 11}
+_FILLS = (
+    "bool",
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+)
 _INTEGER_BITS = {f"{sign}int{bits}": bits for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
@@ -88,3 +104,34 @@ class MergeCasts(Rewrite):
     def apply(self, edit: Edit) -> None:
         """The second cast reads the source (and is then a no-op where the types agree)."""
         edit.set_input(self.node, 0, self.source)
+
+
+@dataclass(frozen=True)
+class CastOfFill(Rewrite):
+    """Cast(ConstantOfShape(s)) --> ConstantOfShape(s) with the value cast: case 3."""
+
+    name: ClassVar[str] = "cast-of-fill"
+    anchors: ClassVar[tuple[str, ...]] = ("Cast",)
+    numerics: ClassVar[Numerics] = "exact"
+    node: gs.Node
+    inner: gs.Node
+    fill: NDArray[Any]
+
+    @classmethod
+    def match(cls, node: gs.Node, view: View) -> Self | None:
+        """Both nodes and the new value: a small integer, which every type holds."""
+        middle, to = view.input(node, 0), target_dtype(node, view)
+        inner = view.producer(middle)
+        if inner is None or middle is None or not view.is_op(inner, "ConstantOfShape") or to not in _FILLS:
+            return None
+        held = view.attr(inner, "value")
+        value = np.zeros(1, np.float32) if held is None else view.index.values(held)
+        is_plain = value.size == 1 and value.dtype.kind in "fiub" and value.reshape(-1)[0] in (0, 1)
+        if not is_plain or np.signbit(value.astype(np.float64)).any() or view.sole_consumer(middle) is not node:
+            return None
+        return cls(node, inner, value.reshape(1).astype(numpy_dtype(dtype_number(to))))
+
+    def apply(self, edit: Edit) -> None:
+        """The ConstantOfShape makes what the Cast made."""
+        edit.set_attrs(self.inner, value=edit.constant(f"{self.node.outputs[0].name}_value", self.fill))
+        edit.absorb(self.inner, self.node)

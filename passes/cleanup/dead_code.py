@@ -6,7 +6,7 @@ from typing import ClassVar
 import onnx
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import Edit, Index, View, bodies, drop_unused_initializers, graphs_of, key
+from roofwright.graph import Edit, Index, View, bodies, drop_unused_initializers, functions, graphs_of, key
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 
 _OUTPUTS_MATTER = ("BatchNormalization",)  # how many outputs it has says whether it trains
@@ -23,6 +23,7 @@ class DeadCode(Pass):
     3. Trailing outputs that the operator declares optional and nobody reads (the mask of Dropout, the indices of
        MaxPool) are cut off a living node. Not those of BatchNormalization, whose number means training.
     4. Initializers that nothing used when the model was read.
+    5. Local functions that no node calls, nor a function that is called.
 
     Declines when the node, or a node in one of its bodies, belongs to a custom domain: it may have an effect that the
     graph does not show.
@@ -46,6 +47,7 @@ class DeadCode(Pass):
             records += [record for node in inner.nodes for record in _trim(node, view, edit)]
         unused = [name for name in drop_unused_initializers(graph) if name not in index.overridable]
         records += [Record("drop-unused-initializer", name, "Constant", applied=True) for name in unused]
+        records += [Record("drop-unused-function", name, "Function", applied=True) for name in _drop_functions(index)]
         return PassResult(tuple(records))
 
 
@@ -97,3 +99,26 @@ def _trim(node: gs.Node, view: View, edit: Edit) -> list[Record]:
         return []
     edit.drop_outputs(node, keep)
     return [Record("trim-unused-output", key(node), node.op, applied=True)]
+
+
+def _drop_functions(index: Index) -> list[str]:
+    """Case 5; returns the names. Functions made with graphsurgeon may call others: then all stay."""
+    held = functions(index.root)
+    if not held or index.root.functions:
+        return []
+    by_name = {(function.domain, function.name): function for function in held}
+    waiting = [(node.domain or "", node.op) for graph in index.graphs for node in graph.nodes]
+    called: set[tuple[str, str]] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in called or name not in by_name:
+            continue
+        called.add(name)
+        groups = [by_name[name].node]
+        while groups:
+            for node in groups.pop():
+                waiting.append((node.domain, node.op_type))
+                groups += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
+    dropped = [function.name for function in held if (function.domain, function.name) not in called]
+    held[:] = [function for function in held if (function.domain, function.name) in called]
+    return dropped

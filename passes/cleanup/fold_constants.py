@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from roofwright.graph import Edit, Index, View, key
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
-from roofwright.passes.cleanup.fold_plan import FoldPlan, Symbol
+from roofwright.passes.cleanup.fold_plan import FoldPlan
 from roofwright.passes.cleanup.fold_session import Call, evaluate_calls
-
-_FIRST_RESHAPE_WITH_INPUT = 5
+from roofwright.passes.cleanup.fold_symbols import write_symbols
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,14 @@ class FoldConstants(Pass):
     3. CastLike needs only the type of its second input.
     4. The value is an output of a graph: a Constant node makes it, under the same name.
     5. Reshape to a shape that is known but for one dimension: a constant with -1 there, and with 0 ("copy") where the
-       dimension has the same symbol at the same place of the input.
+       dimension has the same symbol at the same place of the input. Expand likewise, with 1 there.
+    6. A result above `fold_limit_bytes` that is made of larger constants, where these go with it: what is kept of such
+       a region is not larger than what it frees (a weight, cut and put together in another order).
+    7. Sizes that are not known are symbols (files `symbols`, `dims`, `dim_rules`), handed on from node to node; integer
+       arithmetic and comparisons with them are done where the result follows (a size is at least 0 and equal to
+       itself), and readers of a value that an earlier node makes already read that.
+    8. Reshape, Expand, Slice, Squeeze and Flatten to the very dimensions of the input go, symbols included.
+    9. Expand in front of an operator that broadcasts goes where the result has the same dimensions without it.
 
     Declines when the predicted result has more bytes than `fold_limit_bytes` and than the constants that go with it, or
     when its size cannot be predicted; nothing is evaluated to find out. Never: random operators, Dropout, Quantize- and
@@ -49,15 +55,28 @@ class FoldConstants(Pass):
         for inner in index.graphs:
             again = True
             while again:
-                round_ = _Round(FoldPlan(View(inner, index), ctx.fold_limit_bytes, floats=ctx.allows(self.numerics)))
+                round_ = _Round(_planned(View(inner, index), ctx.fold_limit_bytes, floats=ctx.allows(self.numerics)))
                 again = round_.run()
                 records += round_.records
             records += round_.plan.refusals
         return PassResult(tuple(records))
 
 
+def _planned(view: View, limit_bytes: int, *, floats: bool) -> FoldPlan:
+    """What folds, decided again without the nodes that would keep more bytes than go with them."""
+    denied: dict[int, str] = {}
+    while True:
+        plan = FoldPlan(view, limit_bytes, floats=floats, denied=denied)
+        for node in view.graph.nodes:
+            plan.visit(node)
+        unpaid = plan.budget.unpaid(plan.folded)
+        if not unpaid:
+            return plan
+        denied |= unpaid
+
+
 class _Round:
-    """Decide, evaluate, write: once over one graph."""
+    """Evaluate and write what was decided, once over one graph."""
 
     def __init__(self, plan: FoldPlan) -> None:
         self.view, self.edit, self.plan = plan.view, Edit(plan.view), plan
@@ -65,12 +84,10 @@ class _Round:
 
     def run(self) -> bool:
         """Fold what can be folded; True where another round may find more."""
-        for node in self.view.graph.nodes:
-            self.plan.visit(node)
         if self.plan.deferred:
             self._evaluate_deferred()
         self._write()
-        self.records += _fix_reshapes(self.view, self.edit, self.plan.values)
+        self.records += write_symbols(self.plan, self.edit)
         self.edit.flush()
         return any(id(node) in self.plan.folded for node in self.plan.deferred)
 
@@ -129,30 +146,3 @@ class _Round:
 
 def _alias(tensor: gs.Tensor) -> str:
     return f"t{id(tensor)}" if tensor.name else ""
-
-
-def _fix_reshapes(view: View, edit: Edit, values: dict[int, NDArray[Any]]) -> list[Record]:
-    """Case 5."""
-    records = []
-    for node in view.graph.nodes:
-        if id(node) in edit.removed or not view.is_op(node, "Reshape") or view.opset < _FIRST_RESHAPE_WITH_INPUT:
-            continue
-        partial = values.get(id(node.inputs[1]))
-        if partial is None or partial.dtype != object or partial.ndim != 1 or view.attr(node, "allowzero", 0):
-            continue
-        target = _target(list(partial), node.inputs[0].shape or ())
-        if target.count(-1) > 1:
-            continue
-        name = f"{node.outputs[0].name}_shape"
-        edit.set_input(node, 1, edit.constant(name, np.asarray(target, np.int64)))
-        records.append(Record("fix-reshape-target", key(node), node.op, applied=True))
-    return records
-
-
-def _target(partial: list[Any], source: Sequence[Any]) -> list[int]:
-    """Known dimensions as they are; a symbol that stands at the same place of the input as 0; what is left as -1."""
-    target = []
-    for position, dim in enumerate(partial):
-        is_copy = isinstance(dim, Symbol) and position < len(source) and source[position] == dim.name
-        target.append(int(dim) if isinstance(dim, (int, np.integer)) else -(not is_copy))
-    return target

@@ -1,6 +1,6 @@
 """Which nodes of a graph fold: decided from shapes and small values, before anything large is evaluated."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -10,56 +10,70 @@ from numpy.typing import NDArray
 
 from roofwright.graph import View, bodies, dtype_number, key, numpy_dtype
 from roofwright.passes.base import Record
+from roofwright.passes.cleanup.dim_rules import tell
+from roofwright.passes.cleanup.dims import SymbolicShapes
+from roofwright.passes.cleanup.fold_budget import Budget, too_large
 from roofwright.passes.cleanup.fold_numpy import MOVES, by_numpy, has_bad_divisor
 from roofwright.passes.cleanup.fold_sizes import FOLDABLE, Operand, predicted_elements
+from roofwright.passes.cleanup.symbols import Symbol, Symbols, computed
 
 Array = NDArray[Any]
 Call = tuple[str, list[gs.Tensor], dict[str, Any]]
 _READ_ELEMENTS = 1 << 14  # constants up to this size may be read to predict a size or to evaluate with numpy
 _LAST_ATTRIBUTE_RESHAPE = 4
+_MOST_PICKS = 64
 _UNKNOWN_ITEMSIZE_BYTES = 8
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """A named dimension inside a partly known shape (None stands for one without a name)."""
-
-    name: str
 
 
 class FoldPlan:
     """One walk over one graph in topological order.
 
     Attributes:
-        values: what is known, by tensor id; of dtype object: a shape of which some dimensions are not known.
+        values: what is known, by tensor id; of dtype object: integers of which some are symbols.
+        shapes: the dimensions of every tensor, with a symbol for each that is not known.
         folded: the nodes that go, by id, in order.
         deferred: those of them that numpy does not evaluate.
         refusals: near misses.
     """
 
-    def __init__(self, view: View, limit_bytes: int, *, floats: bool = True) -> None:
-        """Nothing is decided yet; call `visit` with every node. `floats`: floating-point results may fold."""
-        self.view, self.limit_bytes, self.floats = view, limit_bytes, floats
+    def __init__(
+        self, view: View, limit_bytes: int, *, floats: bool = True, denied: Mapping[int, str] | None = None
+    ) -> None:
+        """Nothing is decided yet; call `visit` with every node.
+
+        Args:
+            view: the graph.
+            limit_bytes: of one result, or the bytes of the constants that go with it.
+            floats: floating-point results may fold.
+            denied: nodes, by id, that must stay, with the reason.
+        """
+        self.view, self.floats, self.denied = view, floats, denied or {}
+        self.budget = Budget(view, limit_bytes)
         self.values: dict[int, Array] = {}
+        self.shapes = SymbolicShapes(view, Symbols(), self.values)
+        self._unranked: dict[int, gs.Tensor] = {}  # what Shape makes -> what it reads, where not even the rank is known
         self.folded: dict[int, gs.Node] = {}
         self.deferred: list[gs.Node] = []
         self.refusals: list[Record] = []
         self._sizes: dict[int, Operand] = {}  # of deferred tensors
-        self._freed_bytes: dict[int, int] = {}  # the constants that go when the tensor goes
 
     def visit(self, node: gs.Node) -> None:
         """Decide about one node; its producers were visited before."""
+        tell(self.shapes, node)
         if not self._is_candidate(node):
             return
         if node.op in ("Shape", "Size"):
             self._keep(node, self._of_shape(node))
             return
         op, inputs, attrs = self.call(node)
+        if op == "Gather" and id(inputs[0]) in self._unranked:
+            self._keep(node, self._of_unranked(self._unranked[id(inputs[0])], self._small(inputs[1])))
+            return
         if not op or any(tensor.name and not self._is_known(tensor) for tensor in inputs):
             return
         arguments = [self._small(tensor) if tensor.name else None for tensor in inputs]
         if any(argument is not None and argument.dtype == object for argument in arguments):
-            self._keep(node, _moved(op, arguments, attrs))
+            self._keep(node, self._with_symbols(node, op, arguments, attrs))
             return
         elements, reason = self._predict(node, op, inputs, arguments, attrs)
         if not self.floats and any("float" in (self.view.dtype(tensor) or "") for tensor in node.outputs):
@@ -117,15 +131,37 @@ class FoldPlan:
 
     def _of_shape(self, node: gs.Node) -> Array | None:
         """Case 2."""
-        shape = node.inputs[0].shape
-        if shape is None:
+        dims = self.shapes.of(node.inputs[0])
+        if dims is None:
+            if node.op == "Shape" and not node.attrs:
+                self._unranked[id(node.outputs[0])] = node.inputs[0]
             return None
         if node.op == "Size":
-            return np.asarray(prod(shape), np.int64) if self.view.static_shape(node.inputs[0]) is not None else None
-        dims = list(shape)[slice(self.view.attr(node, "start", 0), self.view.attr(node, "end"))]
-        partial = np.empty(len(dims), object)
-        partial[:] = [Symbol(dim) if isinstance(dim, str) else dim for dim in dims]
-        return _completed(partial)
+            return _array(np.asarray(self.shapes.symbols.product(dims), object), "int64")
+        part = dims[slice(self.view.attr(node, "start", 0), self.view.attr(node, "end"))]
+        partial = np.empty(len(part), object)
+        partial[:] = part
+        return _array(partial, "int64")
+
+    def _of_unranked(self, tensor: gs.Tensor, picks: Array | None) -> Array | None:
+        """What is gathered from the shape of a tensor whose rank is not known."""
+        if picks is None or picks.dtype.kind not in "iu" or picks.size > _MOST_PICKS or bool(np.any(picks < 0)):
+            return None
+        value = np.empty(picks.shape, object)
+        for place in np.ndindex(*picks.shape):
+            value[place] = self.shapes.symbols.axis(tensor, int(picks[place]))
+        return value
+
+    def _with_symbols(self, node: gs.Node, op: str, arguments: list[Any], attrs: dict[str, Any]) -> Array | None:
+        """Case 7."""
+        dtype = self.view.dtype(node.outputs[0]) or self.view.dtype(node.inputs[0]) or ""
+        if op == "Cast":
+            same = attrs["to"] == dtype_number("int64") and self.view.dtype(node.inputs[0]) != "int32"
+            return arguments[0] if same else None
+        if any(argument is None for argument in arguments) or dtype not in ("int64", "bool"):
+            return None
+        value = computed(op, arguments, attrs, self.shapes.symbols)
+        return None if value is None else _array(value, "int64")
 
     # ---- sizes
     def _predict(
@@ -138,13 +174,20 @@ class FoldPlan:
         elements = predicted_elements(op, operands, attrs)
         if elements is None:
             return 0, "the size of its result cannot be predicted"
-        freed = sum({id(tensor): self._freed_by(tensor) for tensor in inputs if tensor.name}.values())
+        return elements, self._charged(node, inputs, elements)
+
+    def _charged(self, node: gs.Node, inputs: list[gs.Tensor], elements: int) -> str:
+        """Why a result of that size must not be made; empty where it may, if need be on credit."""
         predicted = sum(elements * self._itemsize_bytes(tensor) for tensor in node.outputs)
-        limit = max(self.limit_bytes, freed)
-        if predicted > limit:
-            return 0, f"its result is predicted to have {predicted} bytes, above the limit of {limit}"
-        self._freed_bytes.update({id(tensor): freed // len(node.outputs) for tensor in node.outputs})
-        return elements, ""
+        if id(node) in self.denied:
+            return self.denied[id(node)]
+        read = self.budget.joined(inputs, node.outputs)
+        if predicted <= self.budget.limit_bytes:
+            return ""
+        if predicted > read:
+            return too_large(predicted, max(self.budget.limit_bytes, read))
+        self.budget.lend(node, predicted)
+        return ""
 
     def _operand(self, tensor: gs.Tensor, value: Array | None) -> Operand | None:
         if not tensor.name:
@@ -159,11 +202,6 @@ class FoldPlan:
     def _itemsize_bytes(self, tensor: gs.Tensor) -> int:
         name = self.view.dtype(tensor)
         return _UNKNOWN_ITEMSIZE_BYTES if name is None else numpy_dtype(dtype_number(name)).itemsize
-
-    def _freed_by(self, tensor: gs.Tensor) -> int:
-        if len(self.view.consumers(tensor)) != 1 or self.view.is_output(tensor):
-            return 0
-        return int(tensor._values.nbytes) if isinstance(tensor, gs.Constant) else self._freed_bytes.get(id(tensor), 0)
 
     # ---- outcomes
     def _keep(self, node: gs.Node, value: Array | None) -> None:
@@ -182,15 +220,9 @@ class FoldPlan:
             self._sizes[id(tensor)] = Operand(shape if fits else None, elements)
 
 
-def _moved(op: str, arguments: list[Array | None], attrs: dict[str, Any]) -> Array | None:
-    """A partly known shape, moved by a node that does no arithmetic."""
-    if op == "Cast":
-        return arguments[0] if attrs["to"] == dtype_number("int64") else None
-    value = by_numpy(op, arguments, attrs)
-    return None if value is None else _completed(value)
-
-
-def _completed(value: Array) -> Array:
-    """A shape as an ordinary integer array, where every dimension is known."""
-    is_complete = all(isinstance(item, (int, np.integer)) for item in value.reshape(-1))
-    return value.astype(np.int64) if is_complete else value
+def _array(value: Array, dtype: str) -> Array:
+    """A value as an ordinary array, where every element is known."""
+    if value.dtype != object:
+        return value
+    is_complete = not any(isinstance(item, Symbol) for item in value.reshape(-1))
+    return value.astype(dtype) if is_complete else value

@@ -197,6 +197,14 @@ def _gathered(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
     return data.elements // data.shape[axis] * indices.elements
 
 
+def _gathered_nd(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
+    data, indices = operands[0], operands[1]
+    if data is None or data.shape is None or indices is None or not indices.shape or not indices.shape[-1]:
+        return None
+    leading = attrs.get("batch_dims", 0) + indices.shape[-1]
+    return indices.elements // indices.shape[-1] * prod(data.shape[leading:])
+
+
 def _second(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
     return None if operands[1] is None else operands[1].elements
 
@@ -232,6 +240,7 @@ _RULES: dict[str, Rule] = {
     "Range": _range,
     "Gather": _gathered,
     "GatherElements": _second,
+    "GatherND": _gathered_nd,
     "NonZero": _nonzero,
     "OneHot": _one_hot,
     "MatMul": _product,

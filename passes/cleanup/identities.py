@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Decline, LocalPass, Numerics, Rewrite
-from roofwright.passes.cleanup.casts import MergeCasts, is_noop_cast
+from roofwright.passes.cleanup.casts import CastOfFill, MergeCasts, is_noop_cast
 from roofwright.passes.cleanup.constant_inputs import has_operand, integers, permutation, slice_bounds
+from roofwright.passes.cleanup.defaults import OmitZeroState
+from roofwright.passes.cleanup.selections import ConstantWhere, DecidedOperand, WhereOfNot
 from roofwright.passes.cleanup.unit_elements import AddZero, UnitElement
 
 _TO_THE_END = 2**31 - 1  # the operator's own advice for "up to the end of a dimension of unknown size"
@@ -24,6 +27,7 @@ _IDEMPOTENT = {
 }
 _INVOLUTIONS = ("Not", "Neg")
 _FIRST_DROPOUT_WITH_MODE, _LAST_DROPOUT_WITH_FLAG = 12, 6
+_FIRST_RESIZE_WITH_ROI = 11
 
 
 def _dropout(node: gs.Node, view: View) -> bool:
@@ -98,6 +102,16 @@ def _slice(node: gs.Node, view: View) -> bool:
     return True
 
 
+def _resize(node: gs.Node, view: View) -> bool:
+    """Case 5b."""
+    if view.opset < _FIRST_RESIZE_WITH_ROI or view.attr(node, "coordinate_transformation_mode") == "tf_crop_and_resize":
+        return False
+    scales = view.constant_value(view.input(node, 2))
+    if scales is not None and scales.size:
+        return bool(np.all(scales == 1))
+    return view.input(node, 3) is not None and not view.attr(node, "axes") and _same_shape(node, view)
+
+
 def _single(node: gs.Node, view: View) -> bool:
     return len(node.inputs) == 1 and len(node.outputs) == 1
 
@@ -121,6 +135,7 @@ _RULES: dict[str, Callable[[gs.Node, View], bool]] = {
     "Pad": _pad,
     "Tile": _tile,
     "Slice": _slice,
+    "Resize": _resize,
     "Split": _single,
     **dict.fromkeys(_ONE_INPUT, _single),
 }
@@ -184,11 +199,12 @@ class Identities(LocalPass):
 
     1. Identity.
     2. Dropout at inference: no `training_mode`, or a constant false; its mask unused.
-    3. Cast and CastLike to the type that the value has; Cast of Cast where the first loses nothing (file `casts`).
+    3. Cast and CastLike to the type that the value has; Cast of Cast where the first loses nothing; Cast of
+       a ConstantOfShape of 0 or 1, read once (file `casts`).
     4. Reshape, Flatten, Squeeze, Expand: (a) static shapes that are equal; (b) a Reshape whose target repeats the
        input's own dimensions, with at most one -1, and 0 read as `allowzero` says; (c) an Expand to 1 or the own size.
        Transpose with the identity permutation.
-    5. Pad by nothing, Tile by ones.
+    5. (a) Pad by nothing, Tile by ones; (b) Resize by ones, or to the static size that is there.
     6. Slice from 0 with step 1 to the end: at least the static size, or 2^31-1 and above where the size is not known.
     7. Concat, Sum, Max, Min, Mean of one input; Split into one output.
     8. Relu, Abs, Sign twice; Ceil, Floor, Round after one of these three.
@@ -196,8 +212,14 @@ class Identities(LocalPass):
     10. x*1, x/1, x^1, x-0, x and true, x or false, with the constant on either side where the operator is symmetric;
        the constant must not broadcast x up (file `unit_elements`).
     11. x+0 likewise.
+    12. Bias, initial states and peepholes of LSTM, GRU and RNN that hold nothing but +0, whatever their size: left out
+       (files `defaults`, `zeros`).
+    13. Where with a condition that is constant and the same everywhere, where the result has the branch's shape.
+    14. Where of Not: the branches change places.
+    15. Integer x*0, x and false, x or true: a constant, where the shape is known (file `selections`).
 
-    Declines when the output is an output of a graph and x cannot take its name (x is an input, a constant, or an output
+    Declines when x*1 or x+0 are scale and bias of a normalization written out, which runtimes take as a whole; when the
+    output is an output of a graph and x cannot take its name (x is an input, a constant, or an output
     too); when a Dropout's mask is used.
 
     Numerics: exact; case 11 is `rounding` for floats when the zero is positive, since -0 + 0 is +0.
@@ -206,4 +228,15 @@ class Identities(LocalPass):
     name: ClassVar[str] = "identities"
     numerics: ClassVar[Numerics] = "rounding"
     summary: ClassVar[str] = "bypass nodes that return their input"
-    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (BypassNoop, MergeCasts, Idempotent, UnitElement, AddZero)
+    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (
+        BypassNoop,
+        MergeCasts,
+        CastOfFill,
+        Idempotent,
+        UnitElement,
+        AddZero,
+        DecidedOperand,
+        OmitZeroState,
+        ConstantWhere,
+        WhereOfNot,
+    )

@@ -9,10 +9,16 @@ import onnx_graphsurgeon as gs
 from roofwright.graph import Edit, View
 from roofwright.passes.base import LocalPass, Numerics, Rewrite
 from roofwright.passes.cleanup.constant_inputs import permutation, slice_bounds
+from roofwright.passes.cleanup.picks import ConcatOfGathers, GatherKeepsAxis, ReduceKeepsDims, SqueezeOfPick
+from roofwright.passes.cleanup.pieces import ConcatOfNothing, ConcatOfParts, SliceOfConcat, SplitOfConcat
+from roofwright.passes.cleanup.sequences import SplitOfSequence
+from roofwright.passes.cleanup.unit_axes import SqueezeOfTranspose
 from roofwright.passes.cleanup.views import InverseViews, ReshapeOfView, ViewOfView
 
 _FIRST_SLICE_WITH_INPUTS = 10
+_BEFORE_THE_FRONT = -(2**31)
 Bounds = tuple[list[int], list[int], list[int], list[int]]
+Range = tuple[int, int, int]  # start, end, step
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def _same_axis(node: gs.Node, inner: gs.Node, view: View) -> bool:
 
 @dataclass(frozen=True)
 class SliceOfSlice(Rewrite):
-    """Slice(Slice(x)) --> Slice(x) with step 1: case 6."""
+    """Slice(Slice(x)) --> Slice(x): case 6."""
 
     name: ClassVar[str] = "slice-of-slice"
     anchors: ClassVar[tuple[str, ...]] = ("Slice",)
@@ -126,7 +132,7 @@ class SliceOfSlice(Rewrite):
         first, second = slice_bounds(inner, view), slice_bounds(node, view)
         if first is None or second is None or middle is None or view.sole_consumer(middle) is not node:
             return None
-        bounds = _composed(first, second, view.static_shape(view.input(inner, 0)))
+        bounds = _composed(first, second, inner.inputs[0].shape)
         return None if bounds is None else cls(node, inner, bounds)
 
     def apply(self, edit: Edit) -> None:
@@ -139,24 +145,35 @@ class SliceOfSlice(Rewrite):
             edit.set_input(node, 1 + position, edit.constant(f"{name}_{what}", np.asarray(values, np.int64)))
 
 
-def _composed(first: Bounds, second: Bounds, shape: tuple[int, ...] | None) -> Bounds | None:
+def _composed(first: Bounds, second: Bounds, shape: tuple[int | str | None, ...] | None) -> Bounds | None:
     """The bounds of `second` after `first`.
 
-    (a) Other axes are listed side by side; (b) a shared axis, both steps 1 and the size known, adds the offsets after
-    clamping both ranges as the operator does.
+    (a) Other axes are listed side by side; (b) a shared axis of known size picks from the range that is left, whatever
+    the steps; (c) of unknown size, both steps 1 and counted from the front, the offsets add up.
     """
     ranges = {axis: (start, end, step) for start, end, axis, step in zip(*first, strict=True)}
     for start, end, axis, step in zip(*second, strict=True):
         if axis not in ranges:
             ranges[axis] = (start, end, step)
             continue
-        if shape is None or step != 1 or ranges[axis][2] != 1 or axis >= len(shape):
+        size = shape[axis] if shape is not None and axis < len(shape) else None
+        found = _picked(ranges[axis], (start, end, step), size)
+        if found is None:
             return None
-        low, high, _ = slice(*ranges[axis]).indices(shape[axis])
-        start, end, _ = slice(start, end, 1).indices(max(high - low, 0))
-        ranges[axis] = (low + start, low + max(start, end), 1)
+        ranges[axis] = found
     listed = [(*bounds, axis) for axis, bounds in ranges.items()]
     return [r[0] for r in listed], [r[1] for r in listed], [r[3] for r in listed], [r[2] for r in listed]
+
+
+def _picked(first: Range, second: Range, size: int | str | None) -> Range | None:
+    if isinstance(size, int):
+        left = range(size)[slice(*first)][slice(*second)]  # the operator clamps as Python does
+        if not left:
+            return 0, 0, 1
+        return left.start, left.stop if left.stop >= 0 else _BEFORE_THE_FRONT, left.step
+    if first[2] != 1 or second[2] != 1 or min(*first[:2], *second[:2]) < 0:
+        return None
+    return first[0] + second[0], min(first[1], first[0] + second[1]), 1
 
 
 @dataclass(frozen=True)
@@ -171,7 +188,18 @@ class Shapes(LocalPass):
     3. Squeeze and Unsqueeze over the same axes cancel, whatever the sizes.
     4. Transpose of Transpose: the permutations compose; an identity goes where the names allow.
     5. Concat of Concat along the same axis, the inner one read once.
-    6. Slice of Slice: (a) different axes; (b) the same axis with steps of 1 and a known size.
+    6. Slice of Slice: (a) different axes; (b) the same axis of known size, whatever the steps; (c) of unknown size,
+       with steps of 1 and bounds counted from the front.
+    7. Unsqueeze of a Gather with a scalar index along the same axis: the index gets the axis.
+    8. Squeeze of a Gather of one index, or of a Slice that leaves one element: a Gather with a scalar index.
+    9. Concat of Gathers from one tensor along the same axis, neighbours read once: one Gather with all indices.
+    10. Unsqueeze or Squeeze of a reduction, ArgMax or ArgMin over the same axes: `keepdims`.
+    11. Concat of all parts of a Split in order, or of slices end to end from the first element to the last.
+    12. Split of a Concat at its own seams.
+    13. Slice of a Concat inside one part.
+    14. Concat with constants that have no element.
+    15. Squeeze of a Transpose of an Unsqueeze or Reshape, each read once, that takes out the axes of size 1 again.
+    16. SplitToSequence of which every reader is a SequenceAt with a constant index: one Split.
 
     Declines silently: these are not worth a near miss. Transposes that only move dimensions of size 1 stay.
 
@@ -179,7 +207,7 @@ class Shapes(LocalPass):
     """
 
     name: ClassVar[str] = "shapes"
-    summary: ClassVar[str] = "merge chains of Reshape, Transpose, Concat and Slice"
+    summary: ClassVar[str] = "merge chains of Reshape, Transpose, Concat, Slice, Split and Gather"
     rewrites: ClassVar[tuple[type[Rewrite], ...]] = (
         InverseViews,
         ReshapeOfView,
@@ -187,4 +215,14 @@ class Shapes(LocalPass):
         TransposeOfTranspose,
         ConcatOfConcat,
         SliceOfSlice,
+        GatherKeepsAxis,
+        SqueezeOfPick,
+        ConcatOfGathers,
+        ReduceKeepsDims,
+        ConcatOfParts,
+        SplitOfConcat,
+        SliceOfConcat,
+        ConcatOfNothing,
+        SqueezeOfTranspose,
+        SplitOfSequence,
     )

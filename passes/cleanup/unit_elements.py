@@ -8,8 +8,9 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from roofwright.graph import Edit, View
-from roofwright.passes.base import Numerics, Rewrite
+from roofwright.passes.base import Decline, Numerics, Rewrite
 from roofwright.passes.cleanup.constant_inputs import all_equal
+from roofwright.passes.fusion.norms import is_in_norm
 
 _UNITS = {"Mul": 1, "Div": 1, "Pow": 1, "Add": 0, "Sub": 0, "And": True, "Or": False}
 _SYMMETRIC = ("Mul", "Add", "And", "Or")
@@ -19,17 +20,10 @@ _SMALL = 1 << 16  # elements; larger constants are not read for this
 
 def _enlarges(constant: gs.Tensor, other: gs.Tensor, view: View) -> bool:
     """Whether broadcasting with the constant may give more than `other` has (U7)."""
-    shape, known = view.static_shape(constant), view.static_shape(other)
-    rank = view.rank(other)
-    if shape is None:
+    shape, known = view.static_shape(constant), other.shape
+    if shape is None or known is None or len(shape) > len(known):
         return True
-    if int(np.prod(shape)) == 1 and len(shape) <= (rank or 0):
-        return False
-    return (
-        known is None
-        or len(shape) > len(known)
-        or any(size not in (1, have) for size, have in zip(reversed(shape), reversed(known), strict=False))
-    )
+    return any(size not in (1, have) for size, have in zip(reversed(shape), reversed(known), strict=False))
 
 
 def _operands(node: gs.Node, view: View) -> tuple[gs.Tensor, NDArray[Any]] | None:
@@ -73,6 +67,8 @@ class UnitElement(Rewrite):
         found = _operands(node, view)
         if found is None or _rounds(node, found[1]) is not cls.rounds or not view.can_bypass(node, found[0]):
             return None
+        if found[1].size > 1 and is_in_norm(node, view):
+            raise Decline("it is the scale or bias of a normalization written out, which runtimes take as a whole")
         return cls(node, found[0])
 
     def apply(self, edit: Edit) -> None:

@@ -84,3 +84,17 @@ def test_a_long_chain_takes_no_recursion() -> None:
     _, after, result = run_pass(DeadCode(), model)
     assert len(after.graph.node) == 1
     assert len(result.records) == 3000
+
+
+def test_functions_that_nobody_calls_go() -> None:
+    model = build("(float[2] x) => (float[2] y) { y = Neg(x) }")
+    model.opset_import.append(onnx.helper.make_opsetid("local", 1))
+    opset = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("local", 1)]
+    bodies = {"used": "inner", "inner": "Neg", "dead": "inner"}
+    for name, op in bodies.items():
+        node = onnx.helper.make_node(op, ["a"], ["b"], domain="local" if op == "inner" else "")
+        model.functions.append(onnx.helper.make_function("local", name, ["a"], ["b"], [node], opset))
+    model.graph.node[0].op_type, model.graph.node[0].domain = "used", "local"
+    _, after, result = run_pass(DeadCode(), model)
+    assert [function.name for function in after.functions] == ["used", "inner"]
+    assert [(r.rewrite, r.anchor) for r in result.records] == [("drop-unused-function", "dead")]

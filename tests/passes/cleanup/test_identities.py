@@ -82,6 +82,26 @@ MORE = [
         "(float[3] x) => (float[3] y, float[3] z) { y = Neg(x) z = Identity(y) }",
     ),
     Case(
+        "a vector of ones, symbolic batch",
+        "(float[N,4] x) => (float[N,4] y) { a = Mul(x, one) y = Exp(a) }",
+        "Exp",
+        arrays={"one": float32([1] * 4)},
+    ),
+    Case(
+        "scale and bias of a normalization",
+        "(float[2,4] x) => (float[2,4] y) { m = ReduceMean<axes = [1]>(x) d = Sub(x, m) p = Mul(d, d)"
+        " v = ReduceMean<axes = [1]>(p) z = Add(v, e) r = Sqrt(z) n = Div(d, r) k = Mul(n, one) y = Add(k, nil) }",
+        None,
+        "normalization written out",
+        arrays={"e": float32(1), "one": float32([1] * 4), "nil": float32([-0.0] * 4)},
+    ),
+    Case(
+        "a vector of ones, symbolic size",
+        "(float[2,N] x) => (float[2,2] y) { a = Mul(x, one) y = Exp(a) }",
+        None,
+        arrays={"one": float32([1] * 2)},
+    ),
+    Case(
         "one would broadcast up",
         "(float[3] x) => (float[2,3] y) { a = Neg(x) b = Mul(a, c) y = Sin(b) }",
         arrays={"c": np.ones((2, 1), np.float32)},
@@ -138,6 +158,133 @@ MORE = [
         "Abs Neg",
         arrays={"c": int32(0)},
         context={"numerics": "exact"},
+    ),
+]
+
+
+LSTM = '(float["s","b",3] x) => (float["s",1,"b",2] y) { %s y = LSTM<hidden_size = 2>(x, w, r, bias, , h, c) }'
+WEIGHTS = {"w": random(1, 8, 3), "r": random(1, 8, 2), "bias": random(1, 16)}
+STATE = "s = Shape(x) d = Gather(s, one) sizes = Concat<axis = 0>(lead, d, tail) z = ConstantOfShape%s(sizes)"
+SIZES = {"one": i64(1), "lead": i64(1), "tail": i64(2)}
+CUT = {"sizes": i64(2, 2, 2), "nought": i64(0), "first": i64(1), "second": i64(2)}
+VECTOR = '(float["n"] x)'
+CASES += [
+    bypassed("5b. resize by ones", "Resize(a, , s)", arrays={"s": float32([1, 1, 1])}),
+    bypassed("5b. resize to its own size", "Resize(a, , , s)", arrays={"s": i64(2, 3, 4)}),
+    kept("5b. resize by nearly one", "Resize(a, , s)", arrays={"s": float32([1, 1, 1.01])}),
+    kept(
+        "5b. resize that crops",
+        'Resize<coordinate_transformation_mode = "tf_crop_and_resize">(a, roi, s)',
+        arrays={"s": float32([1, 1, 1]), "roi": float32([0, 0, 0, 1, 1, 0.5])},
+    ),
+    Case(
+        "3. cast of a fill",
+        f'{VECTOR} => (int64["n"] y) {{ s = Shape(x) z = ConstantOfShape<value = float[1] {{1.0}}>(s) '
+        "i = Cast<to = 7>(z) y = Neg(i) }",
+        "ConstantOfShape Neg Shape",
+    ),
+    Case(
+        "3. cast of a fill without value to bool",
+        f'{VECTOR} => (bool["n"] y) {{ s = Shape(x) z = ConstantOfShape(s) i = Cast<to = 9>(z) y = Not(i) }}',
+        "ConstantOfShape Not Shape",
+    ),
+    Case(
+        "3. cast of a fill of another value",
+        f'{VECTOR} => (int64["n"] y) {{ s = Shape(x) z = ConstantOfShape<value = float[1] {{2.5}}>(s) '
+        "i = Cast<to = 7>(z) y = Neg(i) }",
+    ),
+    Case(
+        "3. cast of a fill that is read elsewhere",
+        f'{VECTOR} => (int64["n"] y, float["n"] w) {{ s = Shape(x) z = ConstantOfShape(s) '
+        "i = Cast<to = 7>(z) y = Neg(i) w = Neg(z) }",
+    ),
+    Case(
+        "12. zero states",
+        LSTM % (STATE % "" + " h = Expand(z, lead) c = Transpose<perm = [0, 1, 2]>(h)"),
+        "LSTM",
+        arrays=WEIGHTS | SIZES,
+    ),
+    Case(
+        "12. slices and parts of zeros",
+        LSTM % "z = ConstantOfShape(sizes) h = Slice(z, nought, first) e, c = Split(z)",
+        "LSTM",
+        arrays=WEIGHTS | CUT,
+    ),
+    Case(
+        "12. zeros put together",
+        LSTM % "z = ConstantOfShape(half) h = Concat<axis = 2>(z, z) c = Slice(h, nought, first)",
+        "LSTM",
+        arrays=WEIGHTS | CUT | {"half": i64(1, 2, 1)},
+    ),
+    Case(
+        "12. a bias of zeros",
+        '(float["s","b",3] x) => (float["s",1,"b",2] y) { y = GRU<hidden_size = 2>(x, w, r, bias) }',
+        "GRU",
+        arrays={"w": random(1, 6, 3), "r": random(1, 6, 2), "bias": float32(np.zeros((1, 12)))},
+    ),
+    Case(
+        "12. a bias of -0",
+        '(float["s","b",3] x) => (float["s",1,"b",2] y) { y = GRU<hidden_size = 2>(x, w, r, bias) }',
+        arrays={"w": random(1, 6, 3), "r": random(1, 6, 2), "bias": float32(-np.zeros((1, 12)))},
+    ),
+    Case(
+        "12. states of ones, and of zeros that became something else",
+        LSTM % (STATE.replace("z =", "h =") % "<value = float[1] {1.0}>" + " z = ConstantOfShape(sizes) c = Cos(z)"),
+        arrays=WEIGHTS | SIZES,
+    ),
+    Case(
+        "12. one state of two",
+        LSTM % (STATE % "" + " h = Expand(z, lead) c = Cos(z)"),
+        "Concat ConstantOfShape Cos Gather LSTM Shape",
+        arrays=WEIGHTS | SIZES,
+    ),
+    bypassed("13. where true", "Where(t, a, z)", arrays={"t": boolean(True), "z": ZERO}),
+    bypassed("13. where false", "Where(t, z, a)", arrays={"t": boolean(np.zeros((2, 1, 1))), "z": random(3, 4)}),
+    kept("13. where neither", "Where(t, a, z)", arrays={"t": boolean([True, False, True, True]), "z": ZERO}),
+    Case(
+        "13. where the condition broadcasts",
+        "(float[3] x) => (float[2,3] y) { a = Neg(x) b = Where(t, a, z) y = Sin(b) }",
+        arrays={"t": boolean([[True], [True]]), "z": ZERO},
+    ),
+    Case(
+        "13. where the other branch may broadcast",
+        f'{VECTOR} => (float["m"] y) {{ a = Neg(x) b = Where(t, a, z) y = Sin(b) }}',
+        arrays={"t": boolean(True), "z": float32([1, 2])},
+    ),
+    Case(
+        "13. where sizes are unknown but the others are single",
+        f'{VECTOR} => (float["n"] y) {{ a = Neg(x) b = Where(t, a, z) y = Sin(b) }}',
+        "Neg Sin",
+        arrays={"t": boolean(True), "z": float32([1])},
+    ),
+    Case(
+        "14. where not",
+        "(float[3] x, float[3] z) => (float[3] y) { c = Less(x, z) n = Not(c) y = Where(n, x, z) }",
+        "Less Where",
+    ),
+    Case(
+        "15. integers times 0",
+        "(int64[2,3] x) => (int64[2,3] y) { a = Mul(x, z) y = Neg(a) }",
+        "Neg",
+        arrays={"z": i64(0)},
+    ),
+    Case(
+        "15. and false, or true",
+        "(bool[2] x) => (bool[2] y) { a = And(x, f) b = Or(t, x) c = Xor(a, b) y = Xor(c, x) }",
+        "Xor Xor",
+        arrays={"f": boolean(False), "t": boolean([True])},
+    ),
+    kept("15. floats times 0", "Mul(a, z)", arrays={"z": ZERO}),
+    Case(
+        "15. integers of unknown sizes",
+        '(int64["n"] x) => (int64["n"] y) { a = Mul(x, z) y = Neg(a) }',
+        arrays={"z": i64(0)},
+    ),
+    Case("15. an output", "(int64[2] x) => (int64[2] y) { y = Mul(x, z) }", arrays={"z": i64(0)}),
+    Case(
+        "15. some zeros",
+        "(int64[2] x) => (int64[2] y) { a = Mul(x, z) y = Neg(a) }",
+        arrays={"z": i64(0, 1)},
     ),
 ]
 

@@ -124,13 +124,31 @@ CASES = [
         arrays={"s": i64(1), "e": i64(3), "n": i64(0), "t": i64(-1), "f": i64(-4), "m": i64(1), "p": i64(-2)},
     ),
     Case(
-        "slices of one axis of unknown size",
+        "slices of one axis of unknown size, counted from the end",
         '(float["n"] x) => (float["m"] y) { a = Slice(x, s, e) y = Slice(a, s, e) }',
         arrays={"s": i64(0), "e": i64(-1)},
     ),
     Case(
-        "slices of one axis with a step",
+        "slices of one axis of unknown size",
+        '(float["n"] x) => (float["m"] y) { a = Slice(x, s, e) y = Slice(a, t, f) }',
+        "Slice",
+        arrays={"s": i64(1), "e": i64(4), "t": i64(1), "f": i64(2**62)},
+    ),
+    Case(
+        "slices of one axis of unknown size, the second ends first",
+        '(float["n"] x) => (float["m"] y) { a = Slice(x, s, e) y = Slice(a, t, f) }',
+        "Slice",
+        arrays={"s": i64(1), "e": i64(2**62), "t": i64(0), "f": i64(2)},
+    ),
+    Case(
+        "slices of one axis of unknown size with a step",
+        '(float["n"] x) => (float["m"] y) { a = Slice(x, s, e, n, p) y = Slice(a, s, e) }',
+        arrays={"s": i64(1), "e": i64(8), "n": i64(0), "p": i64(2)},
+    ),
+    Case(
+        "slices of one axis with steps",
         "(float[9] x) => (float[2] y) { a = Slice(x, s, e, n, p) y = Slice(a, s, e, n, p) }",
+        "Slice",
         arrays={"s": i64(0), "e": i64(8), "n": i64(0), "p": i64(2)},
     ),
 ]
@@ -149,6 +167,23 @@ def test_slices_of_one_axis(bounds: tuple[int, int, int, int]) -> None:
     text = f"(float[9] x) => (float[{size}] y) {{ a = Slice(x, s, e) y = Slice(a, t, f) }}"
     case = Case("slices", text, "Slice", arrays={name: i64(value) for name, value in zip("setf", bounds, strict=True)})
     check(Shapes(), case, "alone")
+
+
+STEPS = [
+    (8, -99, -1, 1, 5, 2),
+    (0, 9, 2, -1, -99, -1),
+    (1, 9, 3, 2, 0, -1),
+    (-1, -10, -2, 0, 9, 3),
+    (7, 2, -1, 4, 0, -2),
+]
+
+
+@pytest.mark.parametrize("bounds", STEPS)
+def test_slices_of_one_axis_with_steps(bounds: tuple[int, ...]) -> None:
+    size = len(range(9)[slice(*bounds[:3])][slice(*bounds[3:])])
+    text = f"(float[9] x) => (float[{size}] y) {{ a = Slice(x, s, e, n, p) y = Slice(a, t, f, n, q) }}"
+    arrays = {name: i64(value) for name, value in zip("septfq", (bounds[i] for i in (0, 1, 2, 3, 4, 5)), strict=True)}
+    check(Shapes(), Case("slices", text, "Slice", arrays=arrays | {"n": i64(0)}), "alone")
 
 
 def test_the_composed_permutation() -> None:
