@@ -1,0 +1,131 @@
+"""The nodes around a Transpose that could work in the other layout, and which of them should."""
+
+from collections.abc import Hashable, Iterable, Mapping
+
+import onnx_graphsurgeon as gs
+
+from roofwright.graph import View
+from roofwright.passes.cleanup.constant_inputs import permutation
+from roofwright.passes.layout.axes import Change, Perm, change, inverse
+from roofwright.passes.layout.cut import SINK, SOURCE, Net, cheapest, total
+
+_MOST_NODES = 512
+_SYMBOLIC_SIZE = 64  # of a dimension that is not known, where sizes are weighed against each other
+Member = tuple[gs.Node, Change]
+
+
+def perm_of(node: gs.Node | None, view: View) -> Perm | None:
+    """The permutation of a Transpose that reads something; None for other nodes."""
+    if node is None or not view.is_op(node, "Transpose") or view.input(node, 0) is None:
+        return None
+    found = permutation(node, view)
+    return None if found is None else tuple(found)
+
+
+def elements(tensor: gs.Tensor) -> float:
+    """How much a Transpose of it moves."""
+    size = 1.0
+    for dim in tensor.shape or ():
+        size *= dim if isinstance(dim, int) else _SYMBOLIC_SIZE
+    return max(size, 1.0)
+
+
+class Region:
+    """Nodes connected with `seeds` that can read `w` where they read `v = Transpose(w, perm)` now.
+
+    Attributes:
+        members: by id.
+    """
+
+    def __init__(self, seeds: Iterable[gs.Node], perm: Perm, view: View, *, products: bool) -> None:
+        """Explore; reads only. `products`: through matrix products too."""
+        self.perm, self.back, self.view, self.products = perm, inverse(perm), view, products
+        self.members: dict[int, Member] = {}
+        self._refused: set[int] = set()
+        waiting = list(seeds)
+        while waiting and len(self.members) < _MOST_NODES:
+            node = waiting.pop()
+            if self._joins(node):
+                waiting += self._neighbours(node)
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether a matrix product is among the members."""
+        return any(held.mirrored for _, held in self.members.values())
+
+    def _joins(self, node: gs.Node) -> bool:
+        if id(node) in self.members or id(node) in self._refused or not self.view.is_local(node):
+            return False
+        found = change(node, self.perm, self.view, products=self.products)
+        if found is None:
+            self._refused.add(id(node))
+            return False
+        self.members[id(node)] = (node, found)
+        return True
+
+    def _neighbours(self, node: gs.Node) -> list[gs.Node]:
+        near = []
+        for tensor in self.tied(node):
+            maker = self.view.producer(tensor)
+            near += [maker] if maker is not None else []
+            near += self.view.consumers(tensor)
+        return near
+
+    def tied(self, node: gs.Node) -> list[gs.Tensor]:
+        """The tensors of a member that would be read and written in the other layout."""
+        found = self.members[id(node)][1]
+        return [node.inputs[at] for at in found.inputs] + [node.outputs[at] for at in found.outputs]
+
+    def chosen(self) -> tuple[Member, ...]:
+        """The members that should change: those for which fewer elements are transposed, by no more nodes."""
+        nets = self._nets()
+        if not any(SOURCE in (net.maker, *net.readers) for net in nets):
+            return ()
+        everything: set[Hashable] = set(self.members)
+        best = everything if total(nets, everything)[0] == 0 else cheapest(nets) & everything
+        (cost, nodes), (old_cost, old_nodes) = total(nets, best), total(nets, set())
+        if cost >= old_cost or nodes > old_nodes:
+            return ()
+        return tuple(member for key, member in self.members.items() if key in best)
+
+    def _nets(self) -> list[Net]:
+        seen: dict[int, gs.Tensor] = {}
+        for node, _ in self.members.values():
+            seen.update((id(tensor), tensor) for tensor in self.tied(node))
+        nets = [
+            Net(self._maker(tensor), self._readers(tensor, seen), elements(tensor))
+            for tensor in seen.values()
+            if not self.view.is_constant(tensor)
+        ]
+        return nets + [net for node, held in self.members.values() if held.mirrored for net in _packing(node, held)]
+
+    def _maker(self, tensor: gs.Tensor) -> Hashable:
+        node = self.view.producer(tensor)
+        if node is None:
+            return SINK
+        if id(node) in self.members:
+            held = self.members[id(node)][1]
+            return id(node) if any(node.outputs[at] is tensor for at in held.outputs) else SINK
+        perm = perm_of(node, self.view)
+        if perm is None:
+            return SINK
+        return SOURCE if perm == self.perm else -id(node)  # any other Transpose can give either layout
+
+    def _readers(self, tensor: gs.Tensor, tied: Mapping[int, gs.Tensor]) -> tuple[Hashable, ...]:
+        found: list[Hashable] = [SINK] if self.view.is_output(tensor) else []
+        for node in self.view.consumers(tensor):
+            perm = perm_of(node, self.view) if self.view.is_local(node) else None
+            if perm is not None and perm != self.back:
+                continue  # it composes with whatever it reads
+            if perm is not None:
+                found.append(SINK if id(node.outputs[0]) in tied else SOURCE)
+                continue
+            slots = [at for at, held in enumerate(node.inputs) if held is tensor]
+            member = self.members.get(id(node))
+            found.append(SINK if member is None or any(at not in member[1].inputs for at in slots) else id(node))
+        return tuple(found)
+
+
+def _packing(node: gs.Node, held: Change) -> list[Net]:
+    """A constant on the left of a product is laid out for the unit on every run, one on the right once."""
+    return [Net(SINK, (id(node),), elements(node.inputs[at]), 0) for at in held.constants if at == 1]
