@@ -7,22 +7,40 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View, dtype_number, numpy_dtype
-from roofwright.passes.base import Decline, LocalPass, Numerics, Rewrite
-from roofwright.passes.fusion.hard_swish import ToHardSigmoid, ToHardSwish
+from roofwright.passes.base import Context, Decline, LocalPass, Numerics, Rewrite
+from roofwright.passes.fusion.composite import accept, with_scalar
+from roofwright.passes.fusion.hard_swish import ClippedLine, ToHardSigmoid, ToHardSwish
+from roofwright.passes.fusion.leaky import MaximumToActivation, OneSlope
 from roofwright.passes.fusion.weights import only_reader
 
 _FIRST_CLIP = 6  # before, it carried buffers of an old runtime
 _FIRST_CLIP_WITH_INPUTS, _FIRST_CLIP_OF_ALL = 11, 12
 _SINGLE = ("float16", "float32")
 _ALL = (*_SINGLE, "float64", "int8", "uint8", "int32", "uint32", "int64", "uint64")
+_CLAMPS = ("Clip", "Relu", "Max", "Min")
+_FIRST_MAX_OF_A_NUMBER = 8
 Number = int | float
 Bound = Number | None
 
 
+def _data(node: gs.Node | None, view: View) -> gs.Tensor | None:
+    """What a Relu, a Clip, or a Max or Min with one number clamps; None for every other node."""
+    if node is None or not view.is_op(node, *_CLAMPS):
+        return None
+    if node.op in ("Clip", "Relu"):
+        return view.input(node, 0)
+    found = with_scalar(node, view, "Max", "Min") if view.opset >= _FIRST_MAX_OF_A_NUMBER else None
+    return None if found is None else found[0]
+
+
 def _bounds(node: gs.Node, view: View) -> tuple[Bound, Bound]:
-    """The bounds of a Relu or Clip, None where there is none; Decline where one is not a constant."""
+    """The bounds of a Relu, Clip, Max or Min, None where there is none; Decline where one is not a constant."""
     if view.is_op(node, "Relu"):
         return 0, None
+    if view.is_op(node, "Max", "Min"):
+        values = [view.constant_value(tensor) for tensor in node.inputs]
+        number = next(value.reshape(()).item() for value in values if value is not None)
+        return (number, None) if node.op == "Max" else (None, number)
     if view.opset < _FIRST_CLIP_WITH_INPUTS:
         return view.attr(node, "min"), view.attr(node, "max")
     found: list[Bound] = []
@@ -61,37 +79,40 @@ def _is_supported(name: str | None, view: View) -> bool:
 
 @dataclass(frozen=True)
 class MergeClips(Rewrite):
-    """Clip(Relu(x)), Relu(Clip(x)), Clip(Clip(x)) --> Clip(x): case 1."""
+    """Clip(Relu(x)), Relu(Clip(x)), Min(Max(x, a), b) ... --> Clip(x): case 1."""
 
     name: ClassVar[str] = "merge-clips"
-    anchors: ClassVar[tuple[str, ...]] = ("Clip", "Relu")
+    anchors: ClassVar[tuple[str, ...]] = _CLAMPS
     numerics: ClassVar[Numerics] = "exact"
     node: gs.Node
     first: gs.Node
+    source: gs.Tensor
     bounds: tuple[Bound, Bound]
     dtype: Any
 
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The second node, the first, and the bounds of both."""
-        first = view.producer(view.input(node, 0))
-        if first is None or not view.is_op(first, "Clip", "Relu") or view.opset < _FIRST_CLIP:
+        between = _data(node, view)
+        first = view.producer(between)
+        source = _data(first, view)
+        if first is None or between is None or source is None or view.opset < _FIRST_CLIP:
             return None
-        if first.op == node.op == "Relu" or view.input(first, 0) is None:
+        if first.op == node.op == "Relu":
             return None  # pass identities
-        name = view.dtype(node.outputs[0]) or view.dtype(first.inputs[0])
+        name = view.dtype(node.outputs[0]) or view.dtype(source)
         if name is None or not _is_supported(name, view):
             raise Decline(f"Clip does not take {name or 'an unknown type'} at opset {view.opset}")
-        only_reader(node.inputs[0], node, view)
+        only_reader(between, node, view)
         bounds = _merged(_bounds(first, view), _bounds(node, view))
         if any(isinstance(bound, float) and np.isnan(bound) for bound in bounds):
             raise Decline("a bound is not a number")
-        return cls(node, first, bounds, numpy_dtype(dtype_number(name)))
+        return cls(node, first, source, bounds, numpy_dtype(dtype_number(name)))
 
     def apply(self, edit: Edit) -> None:
         """A Clip (a Relu where only 0 is left as a bound) reads what the first node read."""
         node, out = self.node, self.node.outputs[0]
-        inputs: list[gs.Tensor | None] = [self.first.inputs[0]]
+        inputs: list[gs.Tensor | None] = [self.source]
         attrs: dict[str, Any] = {}
         name = node.name or out.name
         if edit.view.opset < _FIRST_CLIP_WITH_INPUTS:
@@ -111,20 +132,35 @@ class MergeClips(Rewrite):
 class FuseActivations(LocalPass):
     """`y = Clip(Relu(x), a, b)` --> `y = Clip(x, max(a, 0), b)`, and the like.
 
-    1. Relu or Clip after Relu or Clip, the first read by the second alone: one Clip. The order counts: the second clip
-       is applied to the bounds of the first, and where min > max the operator gives max. Bounds are attributes before
-       opset 11 and constant inputs from there on, in the type of the data; integers stay integers.
+    1. Relu, Clip, or Max or Min with one number, after another of these that it alone reads: one Clip. The order
+       counts: the second clip is applied to the bounds of the first, and where min > max the operator gives max. Bounds
+       are attributes before opset 11 and constant inputs from there on, in the type of the data, integers too.
     2. Clip(x + 3, 0, 6) / 6 is HardSigmoid with alpha = 1/6 (file `hard_swish`).
     3. x * HardSigmoid(x, 1/6, 1/2) is HardSwish, from opset 14 on; so is x * Clip(x + 3, 0, 6) / 6 in any order.
+    4. Clip(a * x + b, 0, 1) is HardSigmoid with alpha = a and beta = b.
+    5. Max(x, a * x) with 0 < a < 1 is LeakyRelu, Max(x, -x) is Abs, Max(x, 0) is Relu, in float32 (file `leaky`).
+    6. A PRelu whose slopes are one number is LeakyRelu, in float32.
 
     Declines when the first result has another reader; a bound is not a constant or not a number; Clip does not take the
-    type at the model's opset (float64 and integers: from 12 on).
+    type at the model's opset (float64 and integers: from 12 on); the target's stack does not list HardSwish.
 
-    Numerics: case 1 exact, cases 2 and 3 rounding. Swish has no operator of its own: it stays.
+    Numerics: cases 1, 5 and 6 exact, the others rounding.
     References: Howard et al., ICCV 2019, arXiv:1905.02244, section 5.2 (h-swish).
     """
 
     name: ClassVar[str] = "fuse-activations"
     numerics: ClassVar[Numerics] = "rounding"
     summary: ClassVar[str] = "merge Relu and Clip; recognise HardSigmoid and HardSwish"
-    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (MergeClips, ToHardSigmoid, ToHardSwish)
+    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (
+        MergeClips,
+        ToHardSigmoid,
+        ToHardSwish,
+        ClippedLine,
+        MaximumToActivation,
+        OneSlope,
+    )
+
+    def limits(self, rewrite: Rewrite, view: View, ctx: Context) -> None:
+        """Decline a HardSwish that the target's stack does not run as one kernel."""
+        if isinstance(rewrite, ToHardSwish):
+            accept("HardSwish", ctx)

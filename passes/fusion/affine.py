@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Decline, Numerics, Rewrite
 from roofwright.passes.fusion.channels import Channels, channels, fold_bias, fold_scale, write_fold
+from roofwright.passes.fusion.gates import is_in_gate
 from roofwright.passes.fusion.inputs import fold_into_input_channels, write_input_fold
 from roofwright.passes.fusion.weights import FLOATS, NewWeight, Vector, WeightPass, only_reader
 
@@ -53,6 +54,16 @@ def _per_channel(constant: gs.Tensor, count: int, axis: int, rank: int | None, v
     if value is None or view.dtype(constant) not in FLOATS:
         return None
     return np.broadcast_to(value.astype(np.float64).reshape(-1), (count,))
+
+
+def per_channel_affine(node: gs.Node, source: gs.Tensor, count: int, view: View) -> Affine | None:
+    """The arithmetic that a node does on each of the `count` channels of `source`, its second axis; None for other."""
+    sides = _sides(node, view)
+    rank = view.rank(source)
+    if sides is None or sides[0] is not source or rank is None:
+        return None
+    values = _per_channel(sides[1], count, 1, rank, view)
+    return None if values is None else _affine(node, sides[1], values)
 
 
 def _affine(node: gs.Node, constant: gs.Tensor, values: Vector) -> Affine:
@@ -124,6 +135,8 @@ class FoldAffineForward(Rewrite):
         consumer = view.sole_consumer(node.outputs[0])
         if consumer is None or not view.is_op(consumer, "Conv") or consumer.inputs[0] is not node.outputs[0]:
             return None
+        if is_in_gate(node, view):
+            raise Decline("it is a factor of a Gelu written out, which runtimes and schedules take as a whole")
         sides, shape = _sides(node, view), view.static_shape(view.input(consumer, 1))
         source_shape = None if sides is None else sides[0].shape
         if sides is None or shape is None or source_shape is None or len(source_shape) != len(shape):
@@ -158,7 +171,7 @@ class FuseAffine(WeightPass):
 
     Declines when `c` is not one value per channel, or would broadcast the result up; the producer's result has another
     reader; a weight is not a constant or may be overridden; a folded value is not finite in the weight's type, or too
-    small for it; a divisor is 0; a shared weight is too large to copy.
+    small for it; a divisor is 0; a shared weight is too large to copy; `c` is a factor of a Gelu written out.
 
     Numerics: rounding; computed in float64.
     """

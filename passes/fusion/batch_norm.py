@@ -12,7 +12,7 @@ from roofwright.passes.fusion.channels import PRODUCERS, Channels, channels, fol
 from roofwright.passes.fusion.inputs import fold_into_input_channels, write_input_fold
 from roofwright.passes.fusion.weights import NewWeight, Vector, WeightPass, constant_weight, only_reader
 
-_FIRST_BATCH_NORM = 7  # before, inference was an attribute
+FIRST_BATCH_NORM = 7  # before, inference was an attribute
 _DEFAULT_EPSILON = float(np.float32(1e-5))
 _PARAMETERS = ("scale", "bias", "mean", "variance")
 
@@ -59,7 +59,7 @@ class FoldBackward(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The normalisation, its producer and the producer's new weights."""
         producer = view.producer(view.input(node, 0))
-        if producer is None or not view.is_op(producer, *PRODUCERS) or view.opset < _FIRST_BATCH_NORM:
+        if producer is None or not view.is_op(producer, *PRODUCERS) or view.opset < FIRST_BATCH_NORM:
             return None
         found = channels(producer, view)
         if found is None or (found.axis != 1 and found.rank != 2):
@@ -91,7 +91,7 @@ class FoldForward(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The normalisation, the convolution that alone reads it, and that one's new weights."""
         consumer = view.sole_consumer(node.outputs[0])
-        if consumer is None or not view.is_op(consumer, "Conv") or view.opset < _FIRST_BATCH_NORM:
+        if consumer is None or not view.is_op(consumer, "Conv") or view.opset < FIRST_BATCH_NORM:
             return None
         if consumer.inputs[0] is not node.outputs[0]:
             return None

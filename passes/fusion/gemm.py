@@ -1,5 +1,6 @@
-"""MatMul with Add as one Gemm, and Transposes as flags of a Gemm."""
+"""MatMul and Gemm with what follows them as one Gemm, and Transposes as flags of a Gemm."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -8,9 +9,12 @@ import onnx_graphsurgeon as gs
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Decline, LocalPass, Numerics, Rewrite
 from roofwright.passes.cleanup.constant_inputs import permutation
+from roofwright.passes.fusion.gemm_rows import ReshapedGemm
+from roofwright.passes.fusion.scales import scalar_factor
 from roofwright.passes.fusion.weights import only_reader
 
 _FIRST_GEMM_BROADCASTING = 7
+_FIRST_GEMM_WITHOUT_BIAS = 11
 _FIRST_BFLOAT16 = 13
 _FLOATS = ("float16", "float32", "float64")
 
@@ -21,7 +25,10 @@ def _is_supported(tensor: gs.Tensor, view: View) -> bool:
 
 
 def _is_bias(bias: gs.Tensor, product: gs.Node, view: View) -> bool:
-    """Whether the operand has at most one value per column, so that it cannot broadcast the product up."""
+    """Whether the operand cannot broadcast the product up: one value per column, or a matrix of its very shape."""
+    whole = product.outputs[0].shape
+    if bias.shape is not None and whole is not None and None not in whole and list(bias.shape) == list(whole):
+        return True
     shape, columns = view.static_shape(bias), _columns(product, view)
     if shape is None or len(shape) > 2 or columns is None:
         return False
@@ -31,15 +38,16 @@ def _is_bias(bias: gs.Tensor, product: gs.Node, view: View) -> bool:
 
 def _columns(product: gs.Node, view: View) -> int | None:
     shape = product.inputs[1].shape
-    return shape[1] if shape is not None and len(shape) == 2 and isinstance(shape[1], int) else None
+    columns = shape[0 if product.attrs.get("transB") else 1] if shape is not None and len(shape) == 2 else None
+    return columns if isinstance(columns, int) else None
 
 
 @dataclass(frozen=True)
 class MatMulAddToGemm(Rewrite):
-    """Add(MatMul(a, b), c) --> Gemm(a, b, c): case 1."""
+    """Add(MatMul(a, b), c) --> Gemm(a, b, c): cases 1 and 3."""
 
     name: ClassVar[str] = "matmul-add-to-gemm"
-    anchors: ClassVar[tuple[str, ...]] = ("Add",)
+    anchors: ClassVar[tuple[str, ...]] = ("Add", "Sum")
     numerics: ClassVar[Numerics] = "rounding"
     node: gs.Node
     product: gs.Node
@@ -47,14 +55,14 @@ class MatMulAddToGemm(Rewrite):
 
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
-        """The Add, the MatMul on either side of it, and the other operand."""
+        """The Add, the MatMul or Gemm on either side of it, and the other operand."""
         if view.opset < _FIRST_GEMM_BROADCASTING or len(node.inputs) != 2:
             return None
         for position in (0, 1):
             product, bias = view.producer(node.inputs[position]), node.inputs[1 - position]
-            if product is None or not view.is_op(product, "MatMul") or not _is_bias(bias, product, view):
+            if product is None or not _can_take_bias(product, view) or not _is_bias(bias, product, view):
                 continue
-            if view.rank(product.inputs[0]) != 2 or not _is_supported(node.outputs[0], view):
+            if not _is_supported(node.outputs[0], view):
                 continue
             only_reader(node.inputs[position], node, view)
             return cls(node, product, bias)
@@ -62,19 +70,64 @@ class MatMulAddToGemm(Rewrite):
 
     def apply(self, edit: Edit) -> None:
         """A Gemm replaces both."""
-        out, inputs = self.node.outputs[0], [*self.product.inputs, self.bias]
-        name = self.product.name or out.name
+        out, inputs = self.node.outputs[0], [*self.product.inputs[:2], self.bias]
+        name, attrs = self.product.name or out.name, {n: v for n, v in self.product.attrs.items() if n != "beta"}
         edit.remove(self.node)
         edit.remove(self.product)
-        edit.node("Gemm", inputs, [out], name=name, sources=(self.product, self.node), before=self.node)
+        sources = (self.product, self.node)
+        edit.node("Gemm", inputs, [out], name=name, sources=sources, attrs=attrs, before=self.node)
+
+
+def _can_take_bias(product: gs.Node, view: View) -> bool:
+    if view.is_op(product, "MatMul"):
+        return view.rank(product.inputs[0]) == 2
+    return view.is_op(product, "Gemm") and view.input(product, 2) is None
+
+
+@dataclass(frozen=True)
+class ScaleToAlpha(Rewrite):
+    """Mul(Gemm(a, b, c), s) --> Gemm(a, b, c, alpha = s, beta = s): case 4."""
+
+    name: ClassVar[str] = "scale-to-alpha"
+    anchors: ClassVar[tuple[str, ...]] = ("Mul", "Div")
+    numerics: ClassVar[Numerics] = "rounding"
+    node: gs.Node
+    product: gs.Node
+    factor: float
+
+    @classmethod
+    def match(cls, node: gs.Node, view: View) -> Self | None:
+        """The multiplication and the product of two computed matrices (the weights of others take numbers in)."""
+        found = scalar_factor(node, view)
+        product = None if found is None else view.producer(found[0])
+        if found is None or product is None or not view.is_op(product, "Gemm", "MatMul"):
+            return None
+        if any(view.rank(held) != 2 or view.is_constant(held) for held in product.inputs[:2]):
+            return None
+        needs_no_bias = len(product.inputs) < 3 and view.opset < _FIRST_GEMM_WITHOUT_BIAS
+        if needs_no_bias or not _is_supported(node.outputs[0], view) or not math.isfinite(found[1]):
+            return None
+        only_reader(found[0], node, view)
+        return cls(node, product, found[1])
+
+    def apply(self, edit: Edit) -> None:
+        """A Gemm replaces both."""
+        out, inputs, product = self.node.outputs[0], list(self.product.inputs), self.product
+        attrs = dict(product.attrs) | {"alpha": float(product.attrs.get("alpha", 1.0) * self.factor)}
+        if len(inputs) > 2:
+            attrs["beta"] = float(product.attrs.get("beta", 1.0) * self.factor)
+        edit.remove(self.node)
+        edit.remove(product)
+        name = product.name or out.name
+        edit.node("Gemm", inputs, [out], name=name, sources=(product, self.node), attrs=attrs, before=self.node)
 
 
 @dataclass(frozen=True)
 class TransposeIntoGemm(Rewrite):
-    """Gemm(Transpose(a), b) --> Gemm(a, b, transA = 1): case 2."""
+    """Gemm(Transpose(a), b) --> Gemm(a, b, transA = 1): cases 2 and 5."""
 
     name: ClassVar[str] = "transpose-into-gemm"
-    anchors: ClassVar[tuple[str, ...]] = ("Gemm",)
+    anchors: ClassVar[tuple[str, ...]] = ("Gemm", "MatMul")
     numerics: ClassVar[Numerics] = "exact"
     node: gs.Node
     transpose: gs.Node
@@ -82,13 +135,15 @@ class TransposeIntoGemm(Rewrite):
 
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
-        """The Gemm and a Transpose that it alone reads."""
+        """The product and a Transpose that it alone reads."""
         for position in (0, 1):
             transpose = view.producer(view.input(node, position))
             if transpose is None or not view.is_op(transpose, "Transpose"):
                 continue
             if permutation(transpose, view) != [1, 0] or view.input(transpose, 0) is None:
                 continue
+            if node.op == "MatMul" and not _can_be_gemm(node, view):
+                return None
             if len(view.consumers(node.inputs[position])) > 1 or view.is_output(node.inputs[position]):
                 raise Decline(f"the transposed {node.inputs[position].name!r} has another reader")
             if view.sole_consumer(node.inputs[position]) is node:
@@ -97,27 +152,42 @@ class TransposeIntoGemm(Rewrite):
 
     def apply(self, edit: Edit) -> None:
         """The Gemm reads the source and flips the flag."""
-        flag = "transA" if self.position == 0 else "transB"
-        edit.set_attrs(self.node, **{flag: int(not self.node.attrs.get(flag, 0))})
-        edit.inherit(self.node, (self.transpose, self.node))
-        edit.set_input(self.node, self.position, self.transpose.inputs[0])
+        flag, node = "transA" if self.position == 0 else "transB", self.node
+        if node.op == "MatMul":
+            inputs, out = list(node.inputs), node.outputs[0]
+            edit.remove(node)
+            node = edit.node("Gemm", inputs, [out], name=node.name or out.name, sources=[node], before=node)
+        edit.set_attrs(node, **{flag: int(not node.attrs.get(flag, 0))})
+        edit.inherit(node, (self.transpose, node))
+        edit.set_input(node, self.position, self.transpose.inputs[0])
         edit.remove(self.transpose)
+
+
+def _can_be_gemm(node: gs.Node, view: View) -> bool:
+    ranks = [view.rank(tensor) for tensor in node.inputs]
+    return view.opset >= _FIRST_GEMM_WITHOUT_BIAS and ranks == [2, 2] and _is_supported(node.outputs[0], view)
 
 
 @dataclass(frozen=True)
 class FuseGemm(LocalPass):
     """`y = MatMul(a, b) + c` --> `y = Gemm(a, b, c)`.
 
-    1. `a` and `b` of rank 2; `c` on either side, constant or not: a scalar, [N] or [1, N], so that it cannot broadcast
-       the product up.
+    1. `a` and `b` of rank 2; `c` on either side of Add or Sum, constant or not, where it cannot broadcast the product
+       up: a scalar, [N] or [1, N], or a matrix of the product's own shape, symbolic or not.
     2. A Transpose of rank 2 that only the Gemm reads becomes `transA` or `transB`; a second one takes the flag back.
+    3. A Gemm without `c` takes one; its `alpha` and flags stay.
+    4. A product of two computed matrices, times or divided by one number: `alpha` and `beta`.
+    5. Case 2 with a MatMul of rank 2 makes it a Gemm (opset 11, from which it needs no `c`).
+    6. Gemm or MatMul with a constant matrix between two Reshapes that join all axes but the last, and part them again
+       as they were: MatMul of any rank. A bias becomes an Add, where the target prices that as a gain.
 
-    Declines when the product, or the transposed matrix, has another reader.
+    Declines when the product, or the transposed or reshaped matrix, has another reader, or the cost model prices case 6
+    as a loss.
 
     Numerics: rounding (a Gemm may add the bias first); case 2 is exact.
     """
 
     name: ClassVar[str] = "fuse-gemm"
     numerics: ClassVar[Numerics] = "rounding"
-    summary: ClassVar[str] = "MatMul and Add as Gemm, Transpose as a flag of Gemm"
-    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (MatMulAddToGemm, TransposeIntoGemm)
+    summary: ClassVar[str] = "MatMul with Add, Mul, Transpose and Reshapes around it as one product"
+    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (MatMulAddToGemm, ScaleToAlpha, TransposeIntoGemm, ReshapedGemm)

@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Numerics, Rewrite
+from roofwright.passes.fusion.composite import with_scalar
 from roofwright.passes.fusion.weights import only_reader
 
 _FIRST_HARD_SWISH = 14
@@ -15,7 +16,6 @@ _FIRST_HARD_SIGMOID = 6
 _FIRST_CLIP_WITH_INPUTS = 11
 _FLOATS = ("float16", "float32")
 _ALPHA, _BETA = float(np.float32(1 / 6)), 0.5
-Operands = tuple[gs.Tensor, float]
 
 
 def _is_about(value: float | None, wanted: float) -> bool:
@@ -23,39 +23,28 @@ def _is_about(value: float | None, wanted: float) -> bool:
     return value is not None and abs(value - wanted) <= float(np.spacing(np.float32(wanted)))
 
 
-def _with_scalar(node: gs.Node, view: View) -> Operands | None:
-    """The computed operand and the value of the other, of a binary node with one constant scalar."""
-    if len(node.inputs) != 2:
-        return None
-    for position in (1, 0):
-        value = view.scalar(node.inputs[position])
-        other = node.inputs[1 - position]
-        is_flat = value is not None and len(node.inputs[position].shape or ()) <= (view.rank(other) or 0)
-        if value is not None and is_flat and (position == 1 or node.op in ("Mul", "Add")):
-            return other, value
-    return None
-
-
 def _clip_of_shifted(tensor: gs.Tensor | None, view: View) -> tuple[gs.Tensor, tuple[gs.Node, ...]] | None:
     """`x` and the nodes, where `tensor` is Clip(x + 3, 0, 6)."""
     clip = view.producer(tensor)
     if clip is None or not view.is_op(clip, "Clip"):
         return None
-    if view.opset < _FIRST_CLIP_WITH_INPUTS:
-        bounds = (view.attr(clip, "min"), view.attr(clip, "max"))
-    else:
-        bounds = (view.scalar(view.input(clip, 1)), view.scalar(view.input(clip, 2)))
     add = view.producer(view.input(clip, 0))
-    found = _with_scalar(add, view) if add is not None and view.is_op(add, "Add") else None
-    if bounds != (0.0, 6.0) or add is None or found is None or found[1] != 3.0:
+    found = with_scalar(add, view, "Add")
+    if _clip_bounds(clip, view) != (0.0, 6.0) or add is None or found is None or found[1] != 3.0:
         return None
     only_reader(add.outputs[0], clip, view)
     return found[0], (add, clip)
 
 
+def _clip_bounds(clip: gs.Node, view: View) -> tuple[float | None, float | None]:
+    if view.opset < _FIRST_CLIP_WITH_INPUTS:
+        return view.attr(clip, "min"), view.attr(clip, "max")
+    return view.scalar(view.input(clip, 1)), view.scalar(view.input(clip, 2))
+
+
 def _sixth(node: gs.Node, view: View) -> gs.Tensor | None:
     """What the node divides by 6."""
-    found = _with_scalar(node, view)
+    found = with_scalar(node, view, "Div", "Mul")
     if found is None:
         return None
     by_six = (node.op == "Div" and found[1] == 6.0) or (node.op == "Mul" and _is_about(found[1], 1 / 6))
@@ -92,6 +81,40 @@ class ToHardSigmoid(Rewrite):
     def apply(self, edit: Edit) -> None:
         """One node replaces three."""
         _replace(edit, "HardSigmoid", self.source, self.node, self.gone, {"alpha": _ALPHA, "beta": _BETA})
+
+
+@dataclass(frozen=True)
+class ClippedLine(Rewrite):
+    """Clip(a * x + b, 0, 1) --> HardSigmoid(x, a, b): case 4."""
+
+    name: ClassVar[str] = "clipped-line"
+    anchors: ClassVar[tuple[str, ...]] = ("Clip",)
+    numerics: ClassVar[Numerics] = "rounding"
+    node: gs.Node
+    source: gs.Tensor
+    gone: tuple[gs.Node, ...]
+    alpha: float
+    beta: float
+
+    @classmethod
+    def match(cls, node: gs.Node, view: View) -> Self | None:
+        """The Clip, `x`, and the product and the sum before."""
+        if not _is_ready(node, view, _FIRST_HARD_SIGMOID) or _clip_bounds(node, view) != (0.0, 1.0):
+            return None
+        add = view.producer(view.input(node, 0))
+        shifted = with_scalar(add, view, "Add")
+        mul = None if shifted is None else view.producer(shifted[0])
+        scaled = with_scalar(mul, view, "Mul", "Div")
+        if add is None or shifted is None or mul is None or scaled is None or not scaled[1]:
+            return None
+        only_reader(mul.outputs[0], add, view)
+        only_reader(add.outputs[0], node, view)
+        alpha = scaled[1] if mul.op == "Mul" else 1 / scaled[1]
+        return cls(node, scaled[0], (mul, add), alpha, shifted[1])
+
+    def apply(self, edit: Edit) -> None:
+        """One node replaces three."""
+        _replace(edit, "HardSigmoid", self.source, self.node, self.gone, {"alpha": self.alpha, "beta": self.beta})
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Decline
+from roofwright.passes.fusion.images import is_padded
 from roofwright.passes.fusion.weights import Array, NewWeight, Vector, constant_weight, scaled, stored
 
 
 def fold_into_input_channels(node: gs.Node, scale: Vector, shift: Vector, view: View) -> tuple[NewWeight, ...]:
     """New weight and bias of `Conv(scale * x + shift)` as a Conv of x; Decline where there is none."""
-    if np.any(shift) and not _is_unpadded(node, view):
+    if np.any(shift) and is_padded(node, view):
         raise Decline("the convolution after it has padding, which would not be shifted")
     weight = constant_weight(node, 1, view)
     groups = view.attr(node, "group", 1)
@@ -41,10 +42,6 @@ def _shifted(weight: Array, shift: Vector, groups: int) -> Vector:
     grouped, terms = _by_input_channel(weight, shift, groups)
     products = grouped.astype(np.float64) * terms
     return np.asarray(products.sum(axis=tuple(range(2, products.ndim))).reshape(-1), np.float64)
-
-
-def _is_unpadded(node: gs.Node, view: View) -> bool:
-    return view.attr(node, "auto_pad", "NOTSET") in ("NOTSET", "VALID") and not any(view.attr(node, "pads", ()))
 
 
 def write_input_fold(

@@ -4,6 +4,7 @@ Everything is computed in float64 and stored in the weight's own type; a result 
 small that it loses its precision, declines the fusion instead of being stored.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,8 @@ class NewWeight:
 
     def write(self, edit: Edit) -> None:
         """Give the node its new constant; a shared one is copied (U3)."""
-        edit.set_constant(self.node, self.position, self.values, f"{self.node.outputs[0].name}_{_ROLE[self.position]}")
+        role = _ROLE.get(self.position, f"constant{self.position}")
+        edit.set_constant(self.node, self.position, self.values, f"{self.node.outputs[0].name}_{role}")
 
 
 _ROLE = {1: "weight", 2: "bias"}
@@ -48,11 +50,16 @@ def scaled(weight: Array, factors: Vector, what: str) -> Array:
 
 
 def stored(values: Vector, dtype: Any, what: str) -> Array:
-    """Float64 values in `dtype`; Decline where one is not finite there."""
+    """Float64 values in `dtype`; Decline where one is not finite there, or a weight as a whole loses its precision.
+
+    A bias may vanish: it is added to what is larger.
+    """
     with np.errstate(all="ignore"):
         result = values.astype(dtype)
     if not _is_finite(result):
         raise Decline(f"a folded {what} is not finite in {np.dtype(dtype).name}")
+    if what != "bias" and 0 < np.abs(values).max(initial=0.0) < _SMALLEST_NORMAL[result.dtype.name]:
+        raise Decline(f"a folded {what} is too small for {result.dtype.name}")
     return result
 
 
@@ -94,6 +101,17 @@ def only_reader(tensor: gs.Tensor, reader: gs.Node, view: View) -> None:
         raise Decline(f"{tensor.name!r} is an output of a graph")
     others = [node.name or node.op for node in view.consumers(tensor) if node is not reader]
     raise Decline(f"{tensor.name!r} is also read by {others[0] if others else 'the same node again'!r}")
+
+
+def closed(nodes: Sequence[gs.Node], view: View) -> None:
+    """Decline where a node outside of `nodes` reads what any but the last of them makes (U1)."""
+    inside = {id(node) for node in nodes}
+    for tensor in [out for node in nodes[:-1] for out in view.used_outputs(node)]:
+        if view.is_output(tensor):
+            raise Decline(f"{tensor.name!r} is an output of a graph")
+        other = next((reader for reader in view.consumers(tensor) if id(reader) not in inside), None)
+        if other is not None:
+            raise Decline(f"{tensor.name!r} is also read by {other.name or other.op!r}")
 
 
 @dataclass(frozen=True)
