@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING
 from roofwright._lazy import attach
 
 if TYPE_CHECKING:
-    from roofwright.passes.base import Context, Decline, LocalPass, Numerics, Pass, PassResult, Record, Rewrite
+    from roofwright.passes.base import Budget, Context, Decline, LocalPass, Numerics, Pass, PassResult, Record, Rewrite
+    from roofwright.passes.bisecting import Culprit, bisect
+    from roofwright.passes.check import Check
+    from roofwright.passes.difference import Difference
     from roofwright.passes.emit import read_schedule, strip_schedule, write_schedule
     from roofwright.passes.layers import LEVERS, Layer
-    from roofwright.passes.pipeline import PASSES, Options, Result, build, optimize, optimize_graph
+    from roofwright.passes.options import Options, Result
+    from roofwright.passes.pipeline import PASSES, build, optimize, optimize_graph
     from roofwright.passes.report import PassReport, Report, Side
 
 _HOMES = {
+    "Budget": "base",
     "Context": "base",
     "Decline": "base",
     "LocalPass": "base",
@@ -20,9 +25,13 @@ _HOMES = {
     "PassResult": "base",
     "Record": "base",
     "Rewrite": "base",
+    "Culprit": "bisecting",
+    "bisect": "bisecting",
+    "Check": "check",
+    "Difference": "difference",
     "PASSES": "pipeline",
-    "Options": "pipeline",
-    "Result": "pipeline",
+    "Options": "options",
+    "Result": "options",
     "build": "pipeline",
     "optimize": "pipeline",
     "optimize_graph": "pipeline",
@@ -36,6 +45,7 @@ _HOMES = {
     "write_schedule": "emit",
 }
 __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compares the two)
+    "Budget",
     "Context",
     "Decline",
     "LocalPass",
@@ -44,6 +54,10 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "PassResult",
     "Record",
     "Rewrite",
+    "Culprit",
+    "bisect",
+    "Check",
+    "Difference",
     "PASSES",
     "Options",
     "Result",

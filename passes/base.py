@@ -9,13 +9,13 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import onnx_graphsurgeon as gs
 
 from roofwright.cost_model import GraphModel, Schedule
 from roofwright.graph import Edit, Index, View, key
+from roofwright.passes.touched import Named, Touched
 from roofwright.targets import Target
 
 Numerics = Literal["exact", "rounding", "approx"]
@@ -35,6 +35,12 @@ class Record:
         anchor: key of the node it is about (name of its first output, before the rewrite).
         op: operator of the anchor.
         removed, added: operator names of the nodes that went and came.
+        consumed: (operator, key) of the nodes that it took out or changed, as they were.
+        produced: (operator, key) of the nodes that it made or changed, as they are now.
+        numerics: of this rewrite; "" where it is the pass's.
+        number: its place among all applied rewrites of a run, from 1; 0 for what changes no graph.
+        gain_s, gain_bytes: modelled seconds and off-chip bytes that the consumed nodes cost more than the produced
+            ones, op by op; None where they have no price. The runner fills these and the number in.
     """
 
     rewrite: str
@@ -44,6 +50,18 @@ class Record:
     reason: str = ""
     removed: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    consumed: tuple[Named, ...] = ()
+    produced: tuple[Named, ...] = ()
+    numerics: str = ""
+    number: int = 0
+    gain_s: float | None = None
+    gain_bytes: float | None = None
+
+    @property
+    def taken(self) -> tuple[Named, ...]:
+        """What it consumed; the anchor where it says no more than that the anchor went."""
+        alone = not self.consumed and self.removed == (self.op,)
+        return ((self.op, self.anchor),) if alone else self.consumed
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,24 @@ class PassResult:
         return any(record.applied for record in self.records)
 
 
+@dataclass
+class Budget:
+    """How many rewrites a run may apply, as LLVM's `-opt-bisect-limit`: a limited run is the start of a longer one.
+
+    Attributes:
+        limit: the most; None: no limit.
+        used: applied so far.
+    """
+
+    limit: int | None = None
+    used: int = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no further rewrite may be applied."""
+        return self.limit is not None and self.used >= self.limit
+
+
 @dataclass(frozen=True)
 class Context:
     """What a pass may know beside the graph.
@@ -71,6 +107,8 @@ class Context:
         schedule: the schedule so far; None before the first scheduling pass.
         model: the graph as the cost model sees it, where the caller has it already; must describe the graph as it is.
         resident_weights: weights stay on chip between requests where they fit.
+        budget: how many rewrites may still be applied; shared by all passes of a run.
+        prices: what `gains` priced so far in this run.
     """
 
     target: Target | None = None
@@ -80,6 +118,8 @@ class Context:
     schedule: Schedule | None = None
     model: GraphModel | None = None
     resident_weights: bool = False
+    budget: Budget = field(default_factory=Budget)
+    prices: dict[Any, float | None] = field(default_factory=dict, compare=False, repr=False)
 
     def with_schedule(self, schedule: Schedule | None) -> "Context":
         """The same context, with another schedule."""
@@ -152,8 +192,10 @@ class LocalPass(Pass):
         records: dict[tuple[object, ...], Record] = {}
         for inner in index.graphs:
             for record in _Walk(self, View(inner, index), ctx).records():
-                place = (record.rewrite, record.anchor, record.applied, len(records) if record.applied else 0)
-                records.setdefault(place, record)
+                missed = (record.rewrite, record.anchor)
+                if record.applied:
+                    records.pop(missed, None)  # what fires in the end was no near miss
+                records.setdefault((*missed, ctx.budget.used) if record.applied else missed, record)
         return PassResult(tuple(records.values()))
 
     def limits(self, rewrite: Rewrite, view: View, ctx: Context) -> None:
@@ -216,11 +258,12 @@ class _Walk:
             self._allowed(bound)
         except Decline as reason:
             return Record(rewrite.name, anchor, op, applied=False, reason=str(reason))
-        removed, added = len(self.edit.removed), len(self.edit.added)
+        if self.ctx.budget.exhausted:
+            return None
+        self.ctx.budget.used += 1
+        touched = Touched(bound, self.edit)
         bound.apply(self.edit)
-        gone = list(islice(reversed(self.edit.removed.values()), len(self.edit.removed) - removed))
-        came = self.edit.added[added:]
-        return Record(rewrite.name, anchor, op, True, "", tuple(n.op for n in gone), tuple(n.op for n in came))
+        return Record(rewrite.name, anchor, op, True, numerics=bound.numerics, **touched.names())
 
     def _allowed(self, bound: Rewrite) -> None:
         if not self.ctx.allows(bound.numerics):

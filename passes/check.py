@@ -5,8 +5,8 @@ Per output the largest difference may be at most tau times the largest reference
 one unit in the last place. Positions where the original is not finite, and inputs that it rejects, do not count.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from roofwright.passes.base import Numerics
-from roofwright.passes.feeds import SIZES, Feed, Unfeedable, feeds, is_dynamic, random_nodes
+from roofwright.passes.difference import Difference, measured, summed_up
+from roofwright.passes.feeds import SIZES, Feed, Samples, Unfeedable, bound_dims, feeds, is_dynamic, random_nodes
 
 Outputs = Mapping[str, Any]
 Run = Callable[[Mapping[str, NDArray[Any]]], Outputs]
 TOLERANCE = {"float16": 2e-2, "bfloat16": 2e-2, "float32": 1e-3, "float64": 1e-3}
 ULP_FACTOR = 8.0
+_ENOUGH_SIZES = 2
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,21 @@ class Check:
         status: "passed", "failed" or "not verified".
         reason: why it failed or could not be made.
         runs: input sets that both models ran.
-        max_abs, max_rel: largest difference, and largest difference over the largest reference magnitude.
+        sizes: different sizes of free dimensions among them; 1 for a model that has none.
+        max_abs, max_rel, max_ulp: largest of all outputs' differences (`Difference` says what they are).
         worst: output with the largest `max_rel`.
+        outputs: the differences of every output.
     """
 
     status: str
     reason: str = ""
     runs: int = 0
+    sizes: int = 0
     max_abs: float = 0.0
     max_rel: float = 0.0
+    max_ulp: float = 0.0
     worst: str = ""
+    outputs: tuple[Difference, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -48,19 +55,39 @@ class Check:
 
 
 @dataclass(frozen=True)
-class _Difference:
-    """One output of one run: its largest differences, and whether they are within tolerance before the ulp rule."""
+class _Verdict:
+    """One output of one run: how far it is off, and whether that is within tolerance."""
 
-    output: str
+    difference: Difference
     kind: str
-    max_abs: float
-    max_rel: float
     within: bool
     reason: str = ""
 
+    @property
+    def words(self) -> str:
+        """Why it is wrong."""
+        d = self.difference
+        said = f"output {d.name} differs by {d.max_abs:.3g} ({d.max_rel:.3g} relative) on {self.kind} inputs"
+        return self.reason or said
+
+
+@dataclass
+class _Outcome:
+    """What the runs gave, while they go on; `why` says why an input set did not count."""
+
+    verdicts: list[_Verdict] = field(default_factory=list)
+    runs: int = 0
+    sizes: int = 0
+    why: str = "the original model rejects every input that was tried"
+
 
 def check(
-    graph: gs.Graph, original: Run, optimized: Run, dims: Mapping[str, int], numerics: Numerics = "rounding"
+    graph: gs.Graph,
+    original: Run,
+    optimized: Run,
+    dims: Mapping[str, int],
+    numerics: Numerics = "rounding",
+    samples: Samples | None = None,
 ) -> Check:
     """Run both models on the same inputs and compare.
 
@@ -68,90 +95,110 @@ def check(
         graph: the original, for its interface.
         original: runs a feed through the model as it was, returns the outputs by name.
         optimized: the same with what came out.
-        dims: sizes of symbolic dimensions that are given.
+        dims: sizes of symbolic dimensions that are tried first; another size is tried where the original takes it.
         numerics: the most that the applied rewrites change results; "exact" demands equality.
+        samples: how many input sets of each kind, their seed, and arrays that are given.
+
+    Raises:
+        UsageError: a given array does not fit the model.
     """
     if random_nodes(graph):
         return Check("not verified", f"the model draws random numbers ({random_nodes(graph)[0]})")
+    samples = samples or Samples()
+    dims = {**dims, **bound_dims(graph, samples.given, dims)}
     try:
-        results = _results(graph, original, optimized, dims, numerics)
+        outcome = _outcome(graph, original, optimized, dims, numerics, samples)
     except Unfeedable as reason:
         return Check("not verified", str(reason))
-    if isinstance(results, str):
-        return Check("not verified", results)
-    differences, runs = results
-    worst = max(differences, key=lambda d: (not d.within, d.max_rel), default=None)
+    return _judged(outcome) if outcome.runs else Check("not verified", outcome.why)
+
+
+def _judged(outcome: _Outcome) -> Check:
+    outputs = summed_up(v.difference for v in outcome.verdicts if v.difference.name)
+    worst = max(outcome.verdicts, key=lambda v: (not v.within, v.difference.max_rel), default=None)
+    found = Check("passed", runs=outcome.runs, sizes=outcome.sizes, outputs=outputs)
     if worst is None:
-        return Check("passed", runs=runs)
-    largest = max(d.max_abs for d in differences)
-    if not worst.within:
-        return Check("failed", worst.reason or _words(worst), runs, largest, worst.max_rel, worst.output)
-    return Check("passed", "", runs, largest, worst.max_rel, worst.output)
+        return found
+    found = replace(
+        found,
+        max_abs=max(v.difference.max_abs for v in outcome.verdicts),
+        max_rel=worst.difference.max_rel,
+        max_ulp=max(v.difference.max_ulp for v in outcome.verdicts),
+        worst=worst.difference.name,
+    )
+    return found if worst.within else replace(found, status="failed", reason=worst.words)
 
 
-def _words(worst: _Difference) -> str:
-    return f"output {worst.output} differs by {worst.max_abs:.3g} ({worst.max_rel:.3g} relative) on {worst.kind} inputs"
+def _trials(graph: gs.Graph, dims: Mapping[str, int], samples: Samples) -> Iterator[tuple[Mapping[str, int], Any]]:
+    """(sizes of symbolic dimensions, sizes of the other free ones), those that were asked for first."""
+    yield dims, SIZES[0]
+    if samples.given:
+        return  # arrays have one size
+    if is_dynamic(graph, dims):
+        yield from ((dims, sizes) for sizes in SIZES[1:])
+    elif is_dynamic(graph, {}):
+        yield from (({}, sizes) for sizes in (*SIZES[1:], SIZES[0]))
 
 
-def _results(
-    graph: gs.Graph, original: Run, optimized: Run, dims: Mapping[str, int], numerics: Numerics
-) -> tuple[list[_Difference], int] | str:
-    differences: list[_Difference] = []
-    runs, accepted, why = 0, 0, "the original model rejects every input that was tried"
-    dynamic = is_dynamic(graph, dims)
-    for sizes in SIZES if dynamic else SIZES[:1]:
-        ran = False
-        for feed in feeds(graph, dims, sizes):
+def _outcome(
+    graph: gs.Graph, original: Run, optimized: Run, dims: Mapping[str, int], numerics: Numerics, samples: Samples
+) -> _Outcome:
+    outcome = _Outcome()
+    for sized, sizes in _trials(graph, dims, samples):
+        before = outcome.runs
+        for feed in feeds(graph, sized, sizes, samples):
             try:
                 reference = original(feed.arrays)
             except Exception as error:  # onnxruntime raises many classes; the reason is kept for the report
-                why = f"the original model does not run: {str(error).splitlines()[0][:160] if str(error) else error!r}"
+                text = str(error).splitlines()[0][:160] if str(error) else repr(error)
+                outcome.why = f"the original model does not run: {text}"
                 continue
-            ran, runs = True, runs + 1
-            differences += _compare(graph, feed, reference, original, optimized, numerics)
-        accepted += ran
-        if accepted == 2:
+            outcome.runs += 1
+            outcome.verdicts += _compare(graph, feed, reference, original, optimized, numerics)
+        outcome.sizes += outcome.runs > before
+        if outcome.sizes == _ENOUGH_SIZES:
             break
-    return (differences, runs) if runs else why
+    return outcome
 
 
 def _compare(
     graph: gs.Graph, feed: Feed, reference: Outputs, original: Run, optimized: Run, numerics: Numerics
-) -> list[_Difference]:
+) -> list[_Verdict]:
     try:
         got = optimized(feed.arrays)
     except Exception as error:  # see above: anything that the runtime raises is a failed check
-        reason = f"the optimized model does not run on {feed.kind} inputs: {str(error).splitlines()[0][:160]}"
-        return [_Difference("", feed.kind, np.inf, np.inf, within=False, reason=reason)]
+        text = str(error).splitlines()[0][:160] if str(error) else repr(error)
+        return [_wrong("", feed.kind, f"the optimized model does not run on {feed.kind} inputs: {text}")]
     found = []
     nudged: Outputs | None = None
     for name in [tensor.name for tensor in graph.outputs]:
-        difference = _difference(name, feed.kind, reference[name], got[name], numerics)
-        if not difference.within and not difference.reason:
+        verdict = _verdict(name, feed.kind, reference[name], got[name], numerics)
+        if not verdict.within and not verdict.reason:
             nudged = _nudged(feed, original) if nudged is None else nudged
-            difference = _forgiven(difference, reference[name], nudged[name] if nudged else None)
-        found.append(difference)
+            verdict = _forgiven(verdict, reference[name], nudged[name] if nudged else None)
+        found.append(verdict)
     return found
 
 
-def _difference(name: str, kind: str, a: Any, b: Any, numerics: Numerics) -> _Difference:
+def _wrong(name: str, kind: str, reason: str) -> _Verdict:
+    return _Verdict(Difference(name, np.inf, np.inf, np.inf), kind, within=False, reason=reason)
+
+
+def _verdict(name: str, kind: str, a: Any, b: Any, numerics: Numerics) -> _Verdict:
     flat_a, flat_b = _flat(a), _flat(b)
     if len(flat_a) != len(flat_b):
-        return _Difference(
-            name, kind, np.inf, np.inf, False, f"output {name} has {len(flat_b)} parts, not {len(flat_a)}"
-        )
-    most_abs = most_rel = 0.0
+        return _wrong(name, kind, f"output {name} has {len(flat_b)} parts, not {len(flat_a)}")
+    whole = Difference(name)
     within = True
     for x, y in zip(flat_a, flat_b, strict=True):
         if x.shape != y.shape or x.dtype != y.dtype:
             text = f"output {name} is {y.dtype}{list(y.shape)}, expected {x.dtype}{list(x.shape)}"
-            return _Difference(name, kind, np.inf, np.inf, False, text)
-        delta, scale = _delta(x, y)
+            return _wrong(name, kind, text)
+        part, scale = measured(name, x, y)
         tau = 0.0 if numerics == "exact" else TOLERANCE.get(x.dtype.name, 0.0)
-        within &= delta <= tau * scale
-        most_abs = max(most_abs, delta)
-        most_rel = max(most_rel, delta / scale if scale else np.inf if delta else 0.0)
-    return _Difference(name, kind, most_abs, most_rel, within)
+        within &= part.max_abs <= tau * scale
+        whole = whole.joined(part)
+    return _Verdict(whole, kind, within)
 
 
 def _flat(value: Any) -> list[NDArray[Any]]:
@@ -160,19 +207,6 @@ def _flat(value: Any) -> list[NDArray[Any]]:
     if isinstance(value, dict):
         return _flat(list(value.values()))
     return [np.asarray(value)]
-
-
-def _delta(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float]:
-    """(largest difference where the reference is finite, largest finite reference magnitude)."""
-    if x.dtype.kind not in "fiub" and x.dtype.name != "bfloat16":
-        return (0.0 if np.array_equal(x, y) else np.inf), 1.0
-    a, b = x.astype(np.float64), y.astype(np.float64)
-    finite = np.isfinite(a)
-    if not finite.any():
-        return 0.0, 0.0
-    with np.errstate(invalid="ignore"):
-        gaps = np.abs(a[finite] - b[finite])
-    return float(np.max(np.where(np.isnan(gaps), np.inf, gaps))), float(np.max(np.abs(a[finite])))
 
 
 def _nudged(feed: Feed, original: Run) -> Outputs | None:
@@ -184,10 +218,10 @@ def _nudged(feed: Feed, original: Run) -> Outputs | None:
         return None
 
 
-def _forgiven(difference: _Difference, reference: Any, nudged: Any) -> _Difference:
+def _forgiven(verdict: _Verdict, reference: Any, nudged: Any) -> _Verdict:
     """Within tolerance after all where the original itself is that sensitive."""
     if nudged is None:
-        return difference
-    own = _difference(difference.output, difference.kind, reference, nudged, "rounding").max_abs
-    within = bool(np.isfinite(difference.max_abs) and difference.max_abs <= ULP_FACTOR * own)
-    return _Difference(difference.output, difference.kind, difference.max_abs, difference.max_rel, within)
+        return verdict
+    own = _verdict(verdict.difference.name, verdict.kind, reference, nudged, "rounding").difference.max_abs
+    off = verdict.difference.max_abs
+    return replace(verdict, within=bool(np.isfinite(off) and off <= ULP_FACTOR * own))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from roofwright.passes.base import Numerics
 from roofwright.passes.check import Check, Outputs, Run, check
+from roofwright.passes.feeds import Samples
 
 _MOST_SAMPLES = 8  # of a large batch that are run alone: the first, the last, and some between
 Arrays = Mapping[str, NDArray[Any]]
@@ -21,6 +22,7 @@ def check_batched(
     optimized: Run,
     dims: Mapping[str, int] | None = None,
     numerics: Numerics = "rounding",
+    samples: Samples | None = None,
 ) -> Check:
     """Run N different samples at once and alone, and compare; of a large batch only some samples are compared.
 
@@ -32,17 +34,19 @@ def check_batched(
         optimized: the same for the larger model.
         dims: sizes of symbolic dimensions that are given.
         numerics: the most that the applied rewrites change results.
+        samples: how many input sets of each kind, and their seed.
     """
     split = _Split(graph, batched)
     left = {name: size for name, size in (dims or {}).items() if name not in split.symbols}
     if not split.axes:
-        return check(graph, original, optimized, left, numerics)
+        return check(graph, original, optimized, left, numerics, samples)
     return check(
         batched,
         lambda arrays: split.alone(original, arrays),
         lambda arrays: split.together(optimized(arrays)),
         left,
         numerics,
+        samples,
     )
 
 

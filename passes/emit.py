@@ -1,7 +1,7 @@
 """A schedule written into a model as metadata, and read back: the output stays standard ONNX that every runtime loads.
 
 The model carries the schedule's JSON under `roofwright.schedule`; every node that a kernel runs carries the kernel's
-index under `roofwright.kernel`.
+index under `roofwright.kernel`. The kernels as model-local functions are in `functions`.
 """
 
 import onnx_graphsurgeon as gs
@@ -11,6 +11,7 @@ from roofwright.graph import InvalidModelError, graphs_of, key, model_metadata, 
 
 SCHEDULE_KEY = "roofwright.schedule"
 KERNEL_KEY = "roofwright.kernel"
+FUNCTION_DOMAIN = "roofwright"  # of the functions that `--emit functions` writes
 
 
 def write_schedule(graph: gs.Graph, schedule: Schedule) -> None:

@@ -5,15 +5,15 @@ Models with free dimensions are tried at two sizes.
 Integer inputs stay within what they index (Gather, OneHot): their bound is found by following them to such a node.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from roofwright.graph import View, dtype_name, graphs_of
+from roofwright.graph import UsageError, View, dtype_name, graphs_of, printable
 
 KINDS = ("random", "negative", "zero", "large", "bounds")
 SIZES = ((1, 8), (3, 12), (1, 64), (2, 224))  # (first axis, other axes) tried for free dimensions
@@ -33,27 +33,91 @@ class Feed:
     arrays: Mapping[str, NDArray[Any]]
 
 
+@dataclass(frozen=True)
+class Samples:
+    """What inputs are made of.
+
+    Attributes:
+        sets: input sets of each kind.
+        seed: of the random numbers; each further set has the next one.
+        given: input name -> array that takes the place of made-up ones.
+    """
+
+    sets: int = 1
+    seed: int = 0
+    given: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
 class Unfeedable(Exception):
     """An input that no array can be made for; the message names it."""
 
 
-def feeds(graph: gs.Graph, dims: Mapping[str, int], sizes: tuple[int, int], seed: int = 0) -> Iterator[Feed]:
-    """One feed per kind.
+def feeds(
+    graph: gs.Graph, dims: Mapping[str, int], sizes: tuple[int, int], samples: Samples | None = None
+) -> Iterator[Feed]:
+    """The feeds of every kind, set by set; a single one where every input is given.
 
     Args:
         graph: the model; inputs with a default value keep it.
         dims: sizes of symbolic dimensions that are given.
-        sizes: what other free dimensions become: (first axis, other axes).
-        seed: of the random numbers.
+        sizes: what other free dimensions become: (first axis, other axes); a name has one size everywhere.
+        samples: how many, their seed, and arrays that are given.
     """
-    bounds = index_bounds(graph)
-    for kind in KINDS:
-        rng = np.random.default_rng([seed, KINDS.index(kind)])
-        arrays = {}
-        for tensor in graph.inputs:
-            shape = _shape(tensor, dims, sizes)
-            arrays[tensor.name] = _array(kind, dtype_name(tensor), shape, bounds.get(tensor.name), rng, tensor.name)
-        yield Feed(kind, arrays)
+    samples = samples or Samples()
+    free = [tensor for tensor in graph.inputs if tensor.name not in samples.given]
+    if not free and graph.inputs:
+        yield Feed("given", samples.given)
+        return
+    bounds, shapes = index_bounds(graph), _shapes(free, dims, sizes)
+    for number in range(samples.sets):
+        for kind in KINDS:
+            if number and kind == "zero":
+                continue  # as the first
+            rng = np.random.default_rng([samples.seed + number, KINDS.index(kind)])
+            arrays = dict(samples.given)
+            for tensor, shape in zip(free, shapes, strict=True):
+                arrays[tensor.name] = _array(kind, dtype_name(tensor), shape, bounds.get(tensor.name), rng, tensor.name)
+            yield Feed(kind, arrays)
+
+
+def bound_dims(
+    graph: gs.Graph, given: Mapping[str, NDArray[Any]], dims: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """The symbolic dimensions that given arrays settle.
+
+    Args:
+        graph: the model.
+        given: input name -> array.
+        dims: sizes that are settled already.
+
+    Raises:
+        UsageError: an array that does not fit its input, with what was expected.
+    """
+    inputs = {tensor.name: tensor for tensor in graph.inputs}
+    found: dict[str, int] = {}
+    for name, array in given.items():
+        if name not in inputs:
+            known = ", ".join(printable(other) for other in inputs)
+            raise UsageError(f"no input is called {printable(name)!r}; the model's inputs are {known}")
+        wanted, dtype = inputs[name].shape, dtype_name(inputs[name])
+        shape = array.shape if wanted is None else wanted
+        if array.dtype.name != dtype or len(shape) != array.ndim:
+            raise UsageError(f"input {printable(name)!r} is {dtype}{_spelt(wanted)}, not {_described(array)}")
+        for dim, size in zip(shape, array.shape, strict=True):
+            settled = dim if isinstance(dim, int) else found.get(dim, (dims or {}).get(dim, size))
+            if settled != size:
+                raise UsageError(f"input {printable(name)!r} is {dtype}{_spelt(wanted)}, not {_described(array)}")
+            if isinstance(dim, str):
+                found[dim] = size
+    return found
+
+
+def _described(array: NDArray[Any]) -> str:
+    return f"{array.dtype.name}{_spelt(array.shape)}"
+
+
+def _spelt(shape: Any) -> str:
+    return "[...]" if shape is None else f"[{','.join('?' if d is None else printable(d) for d in shape)}]"
 
 
 def is_dynamic(graph: gs.Graph, dims: Mapping[str, int]) -> bool:
@@ -61,12 +125,17 @@ def is_dynamic(graph: gs.Graph, dims: Mapping[str, int]) -> bool:
     return any(not isinstance(d, int) and d not in dims for t in graph.inputs for d in t.shape or ())
 
 
-def _shape(tensor: gs.Tensor, dims: Mapping[str, int], sizes: tuple[int, int]) -> tuple[int, ...]:
-    if tensor.shape is None:
-        raise Unfeedable(f"input {tensor.name} has no shape")
-    free = [sizes[0] if axis == 0 else sizes[1] for axis in range(len(tensor.shape))]
-    named = [d if isinstance(d, int) else dims.get(d) if isinstance(d, str) else None for d in tensor.shape]
-    return tuple(free[axis] if d is None else d for axis, d in enumerate(named))
+def _shapes(tensors: Sequence[gs.Tensor], dims: Mapping[str, int], sizes: tuple[int, int]) -> list[tuple[int, ...]]:
+    named, found = dict(dims), []
+    for tensor in tensors:
+        if tensor.shape is None:
+            raise Unfeedable(f"input {tensor.name} has no shape")
+        shape = []
+        for axis, dim in enumerate(tensor.shape):
+            size = sizes[0] if axis == 0 else sizes[1]
+            shape.append(dim if isinstance(dim, int) else named.setdefault(dim, size) if isinstance(dim, str) else size)
+        found.append(tuple(shape))
+    return found
 
 
 def _array(

@@ -1,27 +1,13 @@
 """The pipeline: every pass by name, the default order with a reason per line, and optimize()."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from roofwright.cost_model import Estimate, GraphModel, estimate, parameter_bytes
-from roofwright.graph import (
-    UnsupportedError,
-    UsageError,
-    VerificationError,
-    clone,
-    interface,
-    model_sidecar,
-    notes,
-    pin_shapes,
-    read,
-)
-from roofwright.passes.base import Context, Numerics, Pass
-from roofwright.passes.check import Check, check
+from roofwright.graph import UsageError, model_sidecar, read
+from roofwright.passes.base import Pass
 from roofwright.passes.cleanup import (
     CommonSubexpressions,
     ConstantIf,
@@ -29,77 +15,68 @@ from roofwright.passes.cleanup import (
     DeadCode,
     FoldConstants,
     Identities,
+    InlineFunctions,
+    Qdq,
     Shapes,
 )
-from roofwright.passes.emit import strip_schedule, write_schedule
-from roofwright.passes.fusion import FuseActivations, FuseAffine, FuseBatchNorm, FuseGemm, FusePad
-from roofwright.passes.report import PassReport, Report, Side
-from roofwright.passes.runner import PassFailed, Runner
-from roofwright.passes.scheduling import Kernels, PlaceTensors, PrefetchWeights, Tiles
+from roofwright.passes.flow import run_passes
+from roofwright.passes.fusion import (
+    FuseActivations,
+    FuseAffine,
+    FuseBatchNorm,
+    FuseComposites,
+    FuseConcat,
+    FuseDeadChannels,
+    FuseGemm,
+    FuseJoined,
+    FuseLinearChain,
+    FusePad,
+    FuseScales,
+    FuseSiblings,
+    SimplifyArithmetic,
+    SplitEinsum,
+)
+from roofwright.passes.layout import AbsorbTransposes, MoveTransposes
+from roofwright.passes.options import Options, Result
+from roofwright.passes.report import Report
+from roofwright.passes.scheduling import Engines, FuseBlocks, Kernels, PlaceTensors, PrefetchWeights, Tiles
+from roofwright.passes.units import ChannelShuffles
 from roofwright.targets import Target, load_target
 
 PASSES: Mapping[str, type[Pass]] = {
+    "inline-functions": InlineFunctions,  # no other pass looks inside a function
     "constants": Constants,  # one form of constants, so that every later pattern sees initializers
     "fold-constants": FoldConstants,  # exporters hide BatchNorm statistics behind casts and expands
     "constant-if": ConstantIf,  # a branch that is never taken must not block anything
     "identities": Identities,  # what does nothing stands between a pattern's nodes
+    "split-einsum": SplitEinsum,  # its Reshapes and Transposes go where the next passes put them
     "shapes": Shapes,  # one Reshape or Transpose where exporters write chains
     "common-subexpressions": CommonSubexpressions,  # after shapes, so that equal chains look equal
+    "move-transposes": MoveTransposes,  # after shapes, which merge chains; before the folds that a Transpose stands in
+    "absorb-transposes": AbsorbTransposes,  # those that could not be moved away
+    "fuse-composites": FuseComposites,  # before scales are folded out of the patterns
+    "simplify-arithmetic": SimplifyArithmetic,  # of what is no part of a larger pattern
     "fuse-pad": FusePad,  # before BatchNorm, whose pre-Conv form needs to know the real padding
     "fuse-batch-norm": FuseBatchNorm,  # the largest gain: a whole pass over the activations
     "fuse-gemm": FuseGemm,  # gives a bias a place to be folded into
     "fuse-affine": FuseAffine,  # after BatchNorm: scale and shift that are left
+    "fuse-scales": FuseScales,  # one number, which may travel further than a vector
+    "fuse-joined": FuseJoined,  # what those two could not reach: behind a Concat or a pooling
+    "fuse-linear-chain": FuseLinearChain,  # scales are gone from between two products now
+    "fuse-dead-channels": FuseDeadChannels,  # a folded scale of 0 makes a row of zeros
+    "channel-shuffles": ChannelShuffles,  # when convolutions are alone between the shuffles
     "fuse-activations": FuseActivations,  # last of the fusions: it needs the others' neighbours
+    "fuse-siblings": FuseSiblings,  # with the bias and the activation that the others left behind each
+    "fuse-concat": FuseConcat,  # after siblings, which take a Concat of their results out for nothing
+    "qdq": Qdq,  # when only activations are left between a convolution and its quantization
     "dead-code": DeadCode,  # what the passes before it orphaned
     "kernels": Kernels,  # which nodes run together
     "tiles": Tiles,  # how each kernel is cut
     "placement": PlaceTensors,  # what stays on chip: needs the tiles' footprints
     "prefetch": PrefetchWeights,  # what is loaded early: needs what is free beside them
+    "blocks": FuseBlocks,  # kernels that run as one: held against the best schedule without them
+    "engines": Engines,  # last: it shares what kernels there are
 }
-
-
-@dataclass(frozen=True)
-class Result:
-    """An optimized model and the report about it; unpacks in two."""
-
-    model: Any
-    report: Report
-
-    def __iter__(self) -> Iterator[Any]:
-        """`model, report = optimize(...)`."""
-        return iter((self.model, self.report))
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a pipeline is run; every field has the command line's default.
-
-    Attributes:
-        passes: pass names or passes, in order; None: all of `PASSES`.
-        skip: names left out.
-        numerics: the most that a rewrite may change results.
-        dims: symbolic dimension -> size for pricing and checking.
-        input_shapes: input name -> sizes that its symbolic dimensions become, everywhere in the model.
-        batch: samples per request; None leaves it alone, "auto" chooses.
-        check: compare with the original on onnxruntime.
-        strict: an unplaced op, a rolled-back pass or an unverified result is an error.
-        fold_limit_bytes: no folded constant is larger, unless what it replaces is.
-        resident_weights: weights stay on chip between requests where they fit.
-        max_latency_s, max_memory_bytes: limits of `batch="auto"`.
-    """
-
-    passes: Sequence[str | Pass] | None = None
-    skip: Sequence[str] = ()
-    numerics: Numerics = "rounding"
-    dims: Mapping[str, int] | None = None
-    input_shapes: Mapping[str, Sequence[int]] | None = None
-    batch: int | str | None = None
-    check: bool = True
-    strict: bool = False
-    fold_limit_bytes: int = 1 << 20
-    resident_weights: bool = False
-    max_latency_s: float | None = None
-    max_memory_bytes: float | None = None
 
 
 def build(names: Sequence[str | Pass] | None, skip: Sequence[str] = ()) -> list[Pass]:
@@ -125,141 +102,9 @@ def optimize_graph(original: gs.Graph, target: Target, options: Options) -> tupl
     Raises:
         VerificationError: the optimized model does not compute what the original does.
         UnsupportedError: a request that this model or target cannot meet.
+        UsageError: an unknown pass, or an option that does not fit the model.
     """
-    clock = _Clock()
-    source = clone(original)
-    strip_schedule(source)
-    if options.input_shapes:
-        pin_shapes(source, options.input_shapes)
-    model = GraphModel.of(source, options.dims)
-    before = estimate(model, target, resident_weights=options.resident_weights)
-    clock.lap("estimate")
-    runner, blamed = _run(source, target, options, before)
-    clock.lap("passes")
-    if runner.ctx.schedule is not None:
-        write_schedule(runner.graph, runner.ctx.schedule)
-    outcome = _check(source, runner, options) if options.check else Check("not verified", "switched off")
-    clock.lap("check")
-    report = _report(source, model, before, runner, blamed, outcome, clock.laps | runner.seconds)
-    _judge(report, options)
-    return runner.graph, report
-
-
-class _Clock:
-    """Our own run time, stage by stage."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = perf_counter()
-        self.laps[name], self._last = now - self._last, now
-
-
-def _run(source: gs.Graph, target: Target, options: Options, before: Estimate) -> tuple[Runner, dict[str, PassReport]]:
-    """Run the pipeline; a pass that fails is left out and everything starts again from the source."""
-    blamed: dict[str, PassReport] = {}
-    chosen = build(options.passes, options.skip)
-    while True:
-        passes = [pass_ for pass_ in chosen if pass_.name not in blamed]
-        ctx = Context(
-            target=target,
-            numerics=options.numerics,
-            fold_limit_bytes=options.fold_limit_bytes,
-            dims=options.dims or {},
-            resident_weights=options.resident_weights,
-        )
-        graph = clone(source)
-        runner = Runner(graph, ctx, target, before, interface(graph))
-        try:
-            rewriting = [p for p in passes if not p.schedules]
-            scheduling = [p for p in passes if p.schedules]
-            runner.rewrite(rewriting)
-            if options.batch is not None:
-                _widen(runner, options, scheduling)
-                runner.rewrite(rewriting)  # the old batch's shape arithmetic is left over
-            runner.schedule(scheduling)
-            return runner, blamed
-        except PassFailed as failure:
-            if failure.name in blamed:
-                raise
-            numerics = next((p.numerics for p in chosen if p.name == failure.name), "exact")
-            blamed[failure.name] = PassReport(failure.name, numerics, 0, 0.0, failure.reason)
-
-
-def _widen(runner: Runner, options: Options, scheduling: Sequence[Pass]) -> None:
-    """Give the runner's graph the batch that was asked for."""
-    from roofwright.passes.batching import WidenBatch, choose_batch
-
-    batch = options.batch
-    if batch == "auto":
-        batch = choose_batch(
-            lambda size: runner.priced_at(size, scheduling),
-            max_latency_s=options.max_latency_s,
-            max_memory_bytes=options.max_memory_bytes,
-        )
-    runner.widen(WidenBatch(batch=int(batch or 1)))
-
-
-def _check(source: gs.Graph, runner: Runner, options: Options) -> Check:
-    from roofwright.graph import run, session
-
-    applied = [p for p in runner.reports.values() if p.applied]
-    numerics: Numerics = "exact" if all(p.numerics == "exact" for p in applied) else "rounding"
-    try:
-        original = session(source)
-    except UnsupportedError as reason:
-        return Check("not verified", str(reason))
-    optimized = session(runner.graph)
-    if options.batch is not None:
-        from roofwright.passes.check_batch import check_batched
-
-        return check_batched(
-            source, runner.graph, lambda f: run(original, f), lambda f: run(optimized, f), options.dims
-        )
-    return check(source, lambda f: run(original, f), lambda f: run(optimized, f), options.dims or {}, numerics)
-
-
-def _report(
-    source: gs.Graph,
-    model: GraphModel,
-    before: Estimate,
-    runner: Runner,
-    blamed: Mapping[str, PassReport],
-    outcome: Check,
-    seconds: Mapping[str, float],
-) -> Report:
-    after_model = runner.ctx.model or GraphModel.of(runner.graph, runner.ctx.dims)
-    return Report(
-        target=runner.target.name,
-        target_title=runner.target.title,
-        batch=(before.batch, runner.latest.batch),
-        before=Side.of(before, model.works, parameter_bytes(source)),
-        after=Side.of(runner.latest, after_model.works, parameter_bytes(runner.graph)),
-        passes=(*runner.reports.values(), *blamed.values()),
-        assumptions=runner.latest.assumptions,
-        check=outcome,
-        schedule=runner.ctx.schedule,
-        notes=tuple(notes(source)),
-        seconds=seconds,
-    )
-
-
-def _judge(report: Report, options: Options) -> None:
-    """Refuse a result that must not be written."""
-    if not report.check.ok:
-        raise VerificationError(f"the optimized model is wrong: {report.check.reason}", report)
-    if not options.strict:
-        return
-    if options.check and report.check.status != "passed":
-        raise VerificationError(f"the result could not be verified: {report.check.reason}", report)
-    if report.after.not_modelled:
-        name, op, reason = report.after.not_modelled[0]
-        raise UnsupportedError(f"{op} {name}: {reason} (--strict)")
-    failed = next((p for p in report.passes if p.rolled_back), None)
-    if failed:
-        raise UnsupportedError(f"pass {failed.name} was rolled back: {failed.rolled_back} (--strict)")
+    return run_passes(original, target, build(options.passes, options.skip), options)
 
 
 def optimize(

@@ -13,6 +13,7 @@ from roofwright.cost_model import Estimate, Fallback, NodeWork, Schedule, fallba
 from roofwright.passes.base import Record
 from roofwright.passes.check import Check
 from roofwright.passes.layers import LEVERS, Layer, layers
+from roofwright.passes.memory import MemoryChange
 
 SCHEMA = "roofwright.report/1"
 
@@ -107,6 +108,8 @@ class Report:
         passes: in the order they ran.
         assumptions: what the figures take for granted.
         check: original against optimized.
+        memory: what strips changed; None where nobody asked for them.
+        estimate: what `after` was made from; not part of the JSON form.
         seconds: our own run time per stage; not part of the JSON form.
     """
 
@@ -119,12 +122,20 @@ class Report:
     assumptions: tuple[str, ...]
     check: Check
     schedule: Schedule | None = None
+    memory: MemoryChange | None = None
+    estimate: Estimate | None = None
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def rewrites(self) -> tuple[tuple[str, Record], ...]:
+        """(pass, record) of every rewrite that changed the graph, in the order in which they were applied."""
+        found = [(p.name, r) for p in self.passes for r in p.records if r.applied and r.number]
+        return tuple(sorted(found, key=lambda item: item[1].number))
+
+    @property
     def near_misses(self) -> tuple[tuple[str, Record], ...]:
-        """(pass, record) of every pattern that was there but was not touched, each once."""
+        """(pass, record) of every pattern that is there in the result and was left alone, each once."""
         found = {(p.name, r.rewrite, r.anchor, r.reason): r for p in self.passes for r in p.records if not r.applied}
         return tuple((name, record) for (name, *_), record in found.items())
 
@@ -135,6 +146,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with stable keys; figures are modelled except under `bound` keys and `check`."""
+        numerics = {item.name: item.numerics for item in self.passes}
         return {
             "schema": SCHEMA,
             "figures": "modelled; bound_* are proven lower bounds; check is measured on onnxruntime",
@@ -143,10 +155,12 @@ class Report:
             "before": asdict(self.before),
             "after": asdict(self.after),
             "passes": [_pass(p) for p in self.passes],
+            "rewrites": [_rewrite(name, record, numerics[name]) for name, record in self.rewrites],
             "levers": dict(LEVERS),
-            "near_misses": [{"pass": name, **_record(record)} for name, record in self.near_misses],
+            "near_misses": [_near_miss(name, record) for name, record in self.near_misses],
             "assumptions": list(self.assumptions),
             "check": asdict(self.check),
+            "memory": None if self.memory is None else asdict(self.memory),
             "notes": list(self.notes),
         }
 
@@ -156,19 +170,39 @@ class Report:
 
 
 def _pass(report: PassReport) -> dict[str, Any]:
-    applied = [_record(record) for record in report.records if record.applied]
     return {
         "name": report.name,
         "numerics": report.numerics,
+        "schedules": report.schedules,
         "applied": report.applied,
         "gain_s": report.gain_s,
         "rolled_back": report.rolled_back,
-        "rewrites": applied,
     }
 
 
-def _record(record: Record) -> dict[str, Any]:
-    return {key: value for key, value in asdict(record).items() if key != "applied" and value not in ("", ())}
+def _rewrite(name: str, record: Record, numerics: str) -> dict[str, Any]:
+    return {
+        "number": record.number,
+        "pass": name,
+        "rewrite": record.rewrite,
+        "anchor": record.anchor,
+        "op": record.op,
+        "numerics": record.numerics or numerics,
+        "consumed": [{"op": op, "name": node} for op, node in record.taken],
+        "produced": [{"op": op, "name": node} for op, node in record.produced],
+        "gain_s": record.gain_s,
+        "gain_bytes": record.gain_bytes,
+    }
+
+
+def _near_miss(name: str, record: Record) -> dict[str, Any]:
+    return {
+        "pass": name,
+        "rewrite": record.rewrite,
+        "anchor": record.anchor,
+        "op": record.op,
+        "reason": record.reason,
+    }
 
 
 def _finite(value: Any) -> Any:

@@ -2,20 +2,24 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 import onnx_graphsurgeon as gs
 
 from roofwright.cost_model import Estimate, GraphModel, Schedule, estimate, memory_bytes
 from roofwright.graph import Interface, RoofwrightError, assumed_dims, clone, interface, sort_nodes, verify
-from roofwright.passes.base import Context, Pass, PassResult
+from roofwright.passes.attribution import gains
+from roofwright.passes.base import Context, Pass, PassResult, Record
+from roofwright.passes.memory import MemoryChange
 from roofwright.passes.report import PassReport
 from roofwright.targets import Target
 
 ROUNDING = 1e-9  # relative difference below which two latencies are the same
 MAX_ROUNDS = 4  # of the graph passes; two are enough unless a fold uncovers another
 log = logging.getLogger("roofwright")
+Watch = Callable[[str, gs.Graph, Schedule | None], None]
 
 
 class PassFailed(Exception):
@@ -39,6 +43,8 @@ class Runner:
         expected: the interface that every pass must leave alone.
         stale: whether the graph changed since `latest`, in ways that have no price.
         seconds: own run time per pass.
+        memory: what strips changed; None where nobody asked for them.
+        watch: told (pass, graph, schedule) after every pass that changed one of the two; must not change them.
     """
 
     graph: gs.Graph
@@ -49,25 +55,33 @@ class Runner:
     reports: dict[str, PassReport] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     stale: bool = False
+    watch: Watch | None = None
+    memory: MemoryChange | None = None
 
     def rewrite(self, passes: Sequence[Pass]) -> None:
         """Run graph passes over and over until none of them changes anything."""
         for _ in range(MAX_ROUNDS):
-            if not [pass_.name for pass_ in passes if self._rewrite_once(pass_)]:
+            if not [pass_.name for pass_ in passes if self.once(pass_).changed]:
                 break
         if self.stale:
             self.latest, self.stale = self._estimate(None), False
 
-    def _rewrite_once(self, pass_: Pass) -> bool:
-        result = self._timed(pass_)
+    def once(self, pass_: Pass) -> PassResult:
+        """Run one graph pass one time, as far as the budget of rewrites goes."""
+        budget = self.ctx.budget
+        first = budget.used + 1
+        result = PassResult() if budget.exhausted else self._timed(pass_)
         if result.changed:
+            budget.used = first - 1 + sum(1 for record in result.records if record.applied)
             self._sound(pass_.name)
-        if any(record.applied and {*record.removed, *record.added} - {"Constant"} for record in result.records):
-            self._reprice(pass_, result)
+        if any(record.applied and _costs(record) for record in result.records):
+            self._reprice(pass_, result, first)
         else:  # constants moved or merged cost nothing
             self.stale |= result.changed
-            self._note(pass_, result, 0.0)
-        return result.changed
+            self._note(pass_, PassResult(_numbered(result.records, first, {})), 0.0)
+        if result.changed and self.watch:
+            self.watch(pass_.name, self.graph, None)
+        return result
 
     def widen(self, pass_: Pass) -> None:
         """Run the pass that changes the batch, and with it the interface; latencies before and after do not compare."""
@@ -78,6 +92,8 @@ class Runner:
         self.ctx = replace(self.ctx, dims={name: size for name, size in self.ctx.dims.items() if name in left})
         self.latest = self._estimate(None)
         self._note(pass_, result, 0.0)
+        if self.watch:
+            self.watch(pass_.name, self.graph, None)
 
     def priced_at(self, batch: int, scheduling: Sequence[Pass]) -> tuple[float, float, float]:
         """(device seconds, latency seconds, bytes when it runs) of a copy with another batch, scheduled as this one.
@@ -87,7 +103,7 @@ class Runner:
         """
         from roofwright.passes.batching import WidenBatch
 
-        trial = replace(self, graph=clone(self.graph), reports={}, seconds={})
+        trial = replace(self, graph=clone(self.graph), reports={}, seconds={}, watch=None)
         trial.widen(WidenBatch(batch=batch))
         trial.schedule(scheduling)
         model = trial.ctx.model or GraphModel.of(trial.graph, trial.ctx.dims)
@@ -113,6 +129,8 @@ class Runner:
                 continue
             self.ctx, self.latest = self.ctx.with_schedule(result.schedule), after
             self._note(pass_, result, gain)
+            if self.watch:
+                self.watch(pass_.name, self.graph, result.schedule)
         if self.latest.latency_s > start.latency_s * (1 + ROUNDING):
             self.ctx, self.latest = self.ctx.with_schedule(None), start
             for pass_ in passes:
@@ -141,17 +159,37 @@ class Runner:
         except Exception as error:
             raise PassFailed(name, str(error)) from error
 
-    def _reprice(self, pass_: Pass, result: PassResult) -> None:
+    def _reprice(self, pass_: Pass, result: PassResult, first: int) -> None:
         after = self._estimate(None)
-        self._note(pass_, result, self.latest.latency_s - after.latency_s)
+        records = _numbered(result.records, first, gains(result.records, self.latest, after))
+        self._note(pass_, PassResult(records), self.latest.latency_s - after.latency_s)
         self.latest, self.stale = after, False
 
     def _note(self, pass_: Pass, result: PassResult, gain_s: float) -> None:
+        """Add to the pass's report: what was applied, by every run; near misses, by the last one only."""
         old = self.reports.get(pass_.name, PassReport(pass_.name, pass_.numerics, 0, 0.0, schedules=pass_.schedules))
         applied = sum(1 for record in result.records if record.applied)
         self.reports[pass_.name] = replace(
             old,
             applied=old.applied + applied,
             gain_s=old.gain_s + gain_s,
-            records=(*old.records, *result.records),
+            records=(*(record for record in old.records if record.applied), *result.records),
         )
+
+
+def _costs(record: Record) -> bool:
+    """Whether a rewrite touched anything that has a price: more than Constant nodes."""
+    changed = {op for op, _ in (*record.consumed, *record.produced)}
+    return bool({*record.removed, *record.added, *changed} - {"Constant"})
+
+
+def _numbered(records: Sequence[Record], first: int, gained: Mapping[int, tuple[float, float]]) -> tuple[Record, ...]:
+    """The records of one run, the applied ones with their numbers from `first` and their gains (by id)."""
+    numbers = count(first)
+    unknown = (None, None)
+    found = []
+    for record in records:
+        gain_s, gain_bytes = gained.get(id(record), unknown)
+        more = replace(record, number=next(numbers), gain_s=gain_s, gain_bytes=gain_bytes) if record.applied else record
+        found.append(more)
+    return tuple(found)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import click
@@ -121,6 +122,43 @@ def names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str
     return found
 
 
+def whole_number(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """A number from 0."""
+    if value is None or value == "0":
+        return None if value is None else 0
+    number = whole(value)
+    if number is None:
+        raise click.BadParameter(f"{value!r} is no number of at least 0")
+    return number
+
+
+def files(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    """`NAME:FILE.npy`, split at the last colon; without a name, the only input's (stored under '')."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, _colon, place = value.rpartition(":")
+        if not place.endswith(".npy"):
+            raise click.BadParameter(f"{value!r} is no array; expected NAME:FILE.npy")
+        if name in found:
+            raise click.BadParameter(f"the array of {name or 'the input'} is given twice")
+        found[name] = place
+    return found
+
+
+def _passes(**arguments: Any) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """A callback that does what `roofwright passes` does, with the option's value in the place of None."""
+
+    def show(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+        if value is None or ctx.resilient_parsing:
+            return
+        import_module("roofwright.tools.passes").run(
+            **{key: (value if given is None else given(value)) for key, given in arguments.items()}
+        )
+        ctx.exit()
+
+    return show
+
+
 OPTIMIZE: list[Callable[[Any], Any]] = [
     click.argument("model"),
     click.argument("out", required=False),
@@ -144,7 +182,26 @@ OPTIMIZE: list[Callable[[Any], Any]] = [
     ),
     click.option("--batch", callback=batch, metavar="N|auto", help="Samples per request; auto: the fewest that pay."),
     click.option("--max-latency", callback=duration, metavar="TIME", help="Limit of --batch auto, e.g. 7ms."),
-    click.option("--max-memory", callback=size, metavar="SIZE", help="Limit of --batch auto: the model's peak memory."),
+    click.option(
+        "--max-memory",
+        callback=size,
+        metavar="SIZE",
+        help="Peak memory of the model when it runs: write as many strips as that takes; or limit of --batch auto.",
+    ),
+    click.option(
+        "--optimize-for",
+        type=click.Choice(["latency", "memory"]),
+        default="latency",
+        show_default=True,
+        help="memory: write spatial strips as nodes where a run then needs much less.",
+    ),
+    click.option(
+        "--emit",
+        type=click.Choice(["metadata", "functions"]),
+        default="metadata",
+        show_default=True,
+        help="The schedule as notes on nodes, or each kernel as a model-local function.",
+    ),
     click.option("--passes", callback=names, metavar="A,B", help="Exactly these passes, in this order."),
     click.option(
         "--skip-passes",
@@ -153,6 +210,25 @@ OPTIMIZE: list[Callable[[Any], Any]] = [
         callback=names,
         metavar="A,B",
         help="Leave these passes out.",
+    ),
+    click.option(
+        "--list-passes",
+        is_flag=False,
+        flag_value="table",
+        type=click.Choice(["table", "json"]),
+        is_eager=True,
+        expose_value=False,
+        callback=_passes(name=lambda _: None, as_json=lambda value: value == "json"),
+        metavar="[=json]",
+        help="List the passes in their default order and leave.",
+    ),
+    click.option(
+        "--explain-pass",
+        is_eager=True,
+        expose_value=False,
+        callback=_passes(name=None, as_json=lambda _: False),
+        metavar="NAME",
+        help="Say what a pass does and when it declines, and leave.",
     ),
     click.option(
         "--numerics",
@@ -177,10 +253,43 @@ OPTIMIZE: list[Callable[[Any], Any]] = [
         help="What a dtype that the target lacks is run as; none: it is not run.",
     ),
     click.option("--resident-weights", is_flag=True, help="Weights stay on chip between requests where they fit."),
-    click.option("--no-check", "check", flag_value=False, default=True, help="Do not compare with the original."),
+    click.option(
+        "--check",
+        callback=whole_number,
+        default="1",
+        show_default=True,
+        metavar="N",
+        help="Compare with the original on N input sets of each kind.",
+    ),
+    click.option("--no-check", is_flag=True, help="Do not compare with the original."),
+    click.option(
+        "--check-input",
+        "check_inputs",
+        cls=Aliased,
+        aliases=("--input-data-path",),
+        multiple=True,
+        callback=files,
+        metavar="NAME:FILE.npy",
+        help="An array to compare on, instead of made-up ones.",
+    ),
+    click.option(
+        "--seed", callback=whole_number, default="0", show_default=True, metavar="N", help="Of the made-up inputs."
+    ),
     click.option("--strict", is_flag=True, help="Unplaced ops, failed passes and unverified results are errors."),
     click.option("--report", metavar="FILE.json", help="Write the full report; - is stdout."),
     click.option("--schedule", metavar="FILE.json", help="Write the schedule as a file of its own; - is stdout."),
+    click.option("--trace", metavar="FILE.json", help="Write the timeline for Perfetto or Chrome; - is stdout."),
+    click.option("--explain", is_flag=True, help="List every rewrite with its nodes and gain, and every near miss."),
+    click.option("--graph-diff", is_flag=True, help="Operators before and after; with -v the nodes line by line."),
+    click.option("--dump-ir", metavar="DIR", help="Write the graph after every pass that changed it, numbered."),
+    click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph's text after a pass."),
+    click.option("--print-after-all", is_flag=True, help="Print the graph's text after every pass that changed it."),
+    click.option(
+        "--pass-limit", callback=whole_number, metavar="N", help="Apply only the first N rewrites of the graph."
+    ),
+    click.option(
+        "--bisect", is_flag=True, help="Find the rewrite that first breaks the model; write repro.onnx and repro.json."
+    ),
     click.option("-v", "--verbose", is_flag=True, help="Every layer and near miss; a traceback on internal errors."),
     click.option("-q", "--quiet", is_flag=True, help="No report on stdout."),
 ]

@@ -97,9 +97,10 @@ def targets(name: str | None) -> None:
 
 @_group.command()
 @click.argument("name", required=False)
-def passes(name: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The list, or the one pass, as JSON.")
+def passes(name: str | None, as_json: bool) -> None:
     """List the passes in their default order, or explain one."""
-    _command("passes")(name=name)
+    _command("passes")(name=name, as_json=as_json)
 
 
 @_group.command()

@@ -17,16 +17,17 @@ STDOUT = "-"
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where the results go; None: nowhere, "-" (report and schedule only): stdout."""
+    """Where the results go; None: nowhere, "-" (all but the model): stdout."""
 
     model: Path | None
     report: str | None = None
     schedule: str | None = None
+    trace: str | None = None
 
     @property
     def on_stdout(self) -> bool:
         """Whether a file's content takes the place of the report on stdout."""
-        return STDOUT in (self.report, self.schedule)
+        return STDOUT in self._files().values()
 
     def check(self, source: str, *, force: bool) -> None:
         """Refuse before the work what cannot be written after it.
@@ -35,8 +36,9 @@ class Outputs:
             UsageError: a wrong name, or one file asked for twice.
             WriteError: a place that cannot be written.
         """
-        if self.report == self.schedule == STDOUT:
-            raise UsageError("report and schedule cannot both go to stdout")
+        shown = [kind for kind, name in self._files().items() if name == STDOUT]
+        if len(shown) > 1:
+            raise UsageError(f"{shown[0]} and {shown[1]} cannot both go to stdout")
         files = {kind: name for kind, name in self._files().items() if name != STDOUT}
         for kind, name in files.items():
             if not name.endswith(".json"):
@@ -52,7 +54,7 @@ class Outputs:
             _check_place(place)
 
     def write(self, graph: Any, texts: Mapping[str, str], *, force: bool) -> None:
-        """Write the model and the texts ("report", "schedule"); where one cannot be written, none is.
+        """Write the model and the texts ("report", "schedule", "trace"); where one cannot be written, none is.
 
         Raises:
             WriteError: nothing was changed.
@@ -72,7 +74,7 @@ class Outputs:
                 sys.stdout.write(texts[kind])
 
     def _files(self) -> dict[str, str]:
-        named = {"report": self.report, "schedule": self.schedule}
+        named = {"report": self.report, "schedule": self.schedule, "trace": self.trace}
         return {kind: name for kind, name in named.items() if name is not None}
 
 

@@ -1,25 +1,47 @@
 """`roofwright passes [NAME]`: the passes in their default order, or what one of them does."""
 
+import json
+import sys
 from inspect import getdoc
+from typing import Any
 
 from roofwright.passes import PASSES, build
 from roofwright.tools.report.page import Page
 
 
-def run(*, name: str | None) -> None:
+def run(*, name: str | None, as_json: bool = False) -> None:
     """Print the list, or the explanation of one pass.
 
     Raises:
         UsageError: no pass has that name.
     """
+    if name is not None:
+        build([name])
+    if as_json:
+        found: Any = [_facts(each) for each in PASSES] if name is None else _facts(name)
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        return
     page = Page()
     if name is None:
         rows = [(key, pass_.numerics, pass_.summary) for key, pass_ in PASSES.items()]
         page.table([("pass", "numerics", "what it does"), *rows], "lll", header=True)
     else:
-        build([name])
         _explain(page, name)
     page.print()
+
+
+def _facts(name: str) -> dict[str, Any]:
+    chosen = PASSES[name]
+    rewrites = getattr(chosen, "rewrites", ())
+    return {
+        "name": name,
+        "numerics": chosen.numerics,
+        "schedules": chosen.schedules,
+        "summary": chosen.summary,
+        "rewrites": [
+            {"name": each.name, "numerics": each.numerics, "anchors": list(each.anchors)} for each in rewrites
+        ],
+    }
 
 
 def _explain(page: Page, name: str) -> None:

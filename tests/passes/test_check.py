@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roofwright.graph import read, run, session
+from roofwright.graph import UsageError, read, run, session
 from roofwright.passes.base import Numerics
 from roofwright.passes.check import Check, Run, check
+from roofwright.passes.feeds import Samples
 from tests.builders import Array, model
 
 Change = Callable[[Array], Array]
@@ -216,3 +217,108 @@ def test_the_worst_output_is_named() -> None:
 def test_a_model_without_outputs_that_differ_passes_with_zero() -> None:
     found = compared("float32", lambda x: x)
     assert (found.max_abs, found.max_rel, found.runs) == (0.0, 0.0, 5)
+
+
+def test_every_output_has_its_own_figures() -> None:
+    graph = read(model("g (float[4] x) => (float[4] y, float[4] z, float[4] w) { y = Neg(x) z = Exp(x) w = Abs(x) }"))
+    ran = session(graph)
+
+    def optimized(feed: Mapping[str, Array]) -> dict[str, Any]:
+        found = dict(run(ran, feed))
+        return found | {"y": np.nextafter(found["y"], np.float32(np.inf)), "z": found["z"] * np.float32(1 + 2**-20)}
+
+    found = check(graph, lambda feed: run(ran, feed), optimized, {})
+    figures = {difference.name: difference for difference in found.outputs}
+    assert list(figures) == ["y", "z", "w"]
+    assert figures["y"].max_ulp == 1
+    assert 8 <= figures["z"].max_ulp <= 16
+    assert figures["w"].figures == (0, 0, 0)
+    assert found.max_ulp == figures["z"].max_ulp
+    assert found.max_abs == figures["z"].max_abs
+
+
+def shapes_tried(text: str, dims: dict[str, int], samples: Samples | None = None) -> tuple[list[Any], Check]:
+    """The shapes of x that the original saw, in order, each once."""
+    seen: dict[Any, None] = {}
+
+    def original(feed: Mapping[str, Array]) -> dict[str, Array]:
+        seen[feed["x"].shape] = None
+        return {"y": feed["x"]}
+
+    found = check(read(model(text)), original, returning(lambda x: x), dims, samples=samples)
+    return list(seen), found
+
+
+FREE = "g (float[N,3,H] x) => (float[N,3,H] y) { y = Identity(x) }"
+
+
+def test_a_size_that_was_asked_for_is_tried_first_and_another_one_after_it() -> None:
+    shapes, found = shapes_tried(FREE, {"N": 5, "H": 7})
+    assert shapes == [(5, 3, 7), (3, 3, 12)]
+    assert (found.runs, found.sizes) == (10, 2)
+    assert shapes_tried(FREE, {"N": 5})[0] == [(5, 3, 8), (5, 3, 12)]
+
+
+def test_a_result_that_holds_at_one_size_only_is_caught() -> None:
+    graph = read(model(FREE))
+    found = check(graph, returning(lambda x: x), returning(lambda x: x if len(x) == 5 else x + 1), {"N": 5, "H": 7})
+    assert found.status == "failed"
+
+
+def test_a_name_has_one_size_on_every_axis() -> None:
+    text = "g (float[N,H] x, float[H,N] z) => (float[N,N] y) { y = MatMul(x, z) }"
+    shapes = set()
+
+    def original(feed: Mapping[str, Array]) -> dict[str, Array]:
+        shapes.add((feed["x"].shape, feed["z"].shape))
+        return {"y": feed["x"]}
+
+    check(read(model(text)), original, returning(lambda x: x), {})
+    assert shapes == {((1, 8), (8, 1)), ((3, 12), (12, 3))}
+
+
+def test_more_sets_have_other_seeds() -> None:
+    seen: list[Array] = []
+
+    def original(feed: Mapping[str, Array]) -> dict[str, Array]:
+        seen.append(feed["x"])
+        return {"y": feed["x"]}
+
+    graph = read(model(PLAIN["float32"]))
+    found = check(graph, original, returning(lambda x: x), {}, samples=Samples(sets=3, seed=4))
+    assert found.runs == len(seen) == 5 + 2 * 4  # zeros are the same in every set
+    assert len({array.tobytes() for array in seen}) == len(seen)
+    other = check(graph, lambda feed: {"y": feed["x"]}, returning(lambda x: x), {}, samples=Samples(seed=5))
+    assert other.runs == 5
+
+
+def test_given_arrays_take_the_place_of_made_up_ones() -> None:
+    array = np.ones((2, 3, 4), np.float32)
+    shapes, found = shapes_tried(FREE, {}, Samples(given={"x": array}))
+    assert (shapes, found.runs, found.sizes) == ([(2, 3, 4)], 1, 1)
+    two = "g (float[N,3] x, float[N,3] z) => (float[N,3] y) { y = Add(x, z) }"
+    kept = []
+
+    def original(feed: Mapping[str, Array]) -> dict[str, Array]:
+        kept.append((feed["x"], feed["z"].shape))
+        return {"y": feed["x"]}
+
+    given = np.full((4, 3), 9, np.float32)
+    check(read(model(two)), original, returning(lambda x: x), {}, samples=Samples(given={"x": given}))
+    assert len(kept) == 5
+    assert all((x == given).all() and shape == (4, 3) for x, shape in kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "said"),
+    [
+        ("q", np.ones((1, 3, 2), np.float32), "no input is called 'q'; the model's inputs are x"),
+        ("x", np.ones((1, 3, 2), np.float64), r"input 'x' is float32\[N,3,H\], not float64\[1,3,2\]"),
+        ("x", np.ones((1, 4, 2), np.float32), r"input 'x' is float32\[N,3,H\], not float32\[1,4,2\]"),
+        ("x", np.ones((1, 3), np.float32), r"input 'x' is float32\[N,3,H\], not float32\[1,3\]"),
+        ("x", np.ones((2, 3, 2), np.float32), r"input 'x' is float32\[N,3,H\], not float32\[2,3,2\]"),
+    ],
+)
+def test_a_given_array_must_fit(name: str, array: Array, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        check(read(model(FREE)), returning(abs), returning(abs), {"N": 1}, samples=Samples(given={name: array}))

@@ -1,11 +1,13 @@
 import pytest
 
-from roofwright.passes import cleanup, fusion
+from roofwright.passes import cleanup, fusion, layout, units
 from roofwright.passes.base import Pass
+from roofwright.targets import load_target
 from tests.passes.harness import run_pass, same
 from tests.passes.models import NAMES, model_for
 
-PASSES: list[Pass] = [getattr(room, name)() for room in (cleanup, fusion) for name in room.__all__]
+PASSES: list[Pass] = [getattr(room, name)() for room in (cleanup, fusion, layout, units) for name in room.__all__]
+MACHINE = load_target("v100")  # for the passes that price what they do
 
 
 def test_every_pass_has_a_model() -> None:
@@ -14,7 +16,7 @@ def test_every_pass_has_a_model() -> None:
 
 @pytest.mark.parametrize("pass_", PASSES, ids=lambda pass_: pass_.name)
 def test_the_pass_fires_on_it_and_keeps_its_values(pass_: Pass) -> None:
-    before, after, result = run_pass(pass_, model_for(pass_.name))
+    before, after, result = run_pass(pass_, model_for(pass_.name), target=MACHINE)
     assert result.changed
     same(before, after, exact=pass_.numerics == "exact")
     assert {record.rewrite for record in result.records if record.applied}
@@ -24,7 +26,7 @@ def test_the_pass_fires_on_it_and_keeps_its_values(pass_: Pass) -> None:
 def test_all_passes_one_after_another(name: str) -> None:
     before = model = model_for(name)
     for pass_ in (*PASSES, *PASSES):
-        _, model, _ = run_pass(pass_, model)
+        _, model, _ = run_pass(pass_, model, target=MACHINE)
     same(before, model, exact=False)
 
 

@@ -129,7 +129,7 @@ def test_a_schedule_that_came_with_the_model_is_not_believed() -> None:
 def test_unknown_names_have_a_closest_match() -> None:
     with pytest.raises(UsageError, match="unknown pass 'fuse-batchnorm'; did you mean fuse-batch-norm"):
         roofwright.optimize(block(), "tpuv2", passes=["fuse-batchnorm"])
-    with pytest.raises(UsageError, match="unknown pass 'zzz', expected one of constants, "):
+    with pytest.raises(UsageError, match="unknown pass 'zzz', expected one of inline-functions, "):
         roofwright.optimize(block(), "tpuv2", skip=["zzz"])
 
 

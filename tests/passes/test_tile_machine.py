@@ -11,7 +11,7 @@ import pytest
 from roofwright.cost_model import Costing, Schedule, from_json, holds_weights, to_json
 from roofwright.cost_model.stages import Feed, kernel_tiles
 from roofwright.graph import read, run_model
-from roofwright.passes.pipeline import Options, optimize_graph
+from roofwright.passes import Options, optimize_graph
 from tests.builders import feeds
 from tests.machine.machine import Machine, Outcome
 from tests.machine.models import MODELS
@@ -62,7 +62,8 @@ def test_bytes_moved_and_tiles_are_those_of_the_estimate(name: str, machine: str
     costing, outcome = _ran(name, machine)
     moved, cut = costing.moved, costing.cut
     again = np.zeros(1) if holds_weights(TARGETS[machine]) else costing.prices.off_chip_factor - 1  # padding of tiles
-    weights = np.rint(moved.weight_bytes - again * moved.blocked_bytes[0])
+    times = np.array([cut.tiles[at] if at in costing.strips else 1 for at in range(len(cut.tiles))])
+    weights = np.rint(moved.weight_bytes - again * moved.blocked_bytes[0] * times)
     columns = (cut.tiles, weights, moved.input_bytes, moved.output_bytes)
     expected = [tuple(column) for column in np.stack(columns, 1).tolist()]
     assert [(k.tiles, k.weight_bytes, k.input_bytes, k.output_bytes) for k in outcome.kernels] == expected
@@ -120,12 +121,14 @@ def test_the_machine_notices(change: str) -> None:
 
 
 def test_the_machines_are_tight_enough_to_matter() -> None:
-    seen = {"residents": 0, "prefetches": 0, "searched": 0, "several tiles": 0}
+    seen = {"residents": 0, "prefetches": 0, "searched": 0, "several tiles": 0, "strips": 0, "tensors in strips": 0}
     for name in MODELS:
         for machine in TARGETS:
             schedule, (costing, outcome) = _optimized(name, machine)[2], _ran(name, machine)
             seen["residents"] += sum(len(kernel.resident) for kernel in schedule.kernels)
             seen["prefetches"] += sum(len(kernel.prefetch) for kernel in schedule.kernels)
             seen["searched"] += len(costing.cut.searched)
+            seen["strips"] += len(costing.strips)
+            seen["tensors in strips"] += sum(len(cost.strips.stack.readers) for cost in costing.strips.values())
             seen["several tiles"] += sum(kernel.tiles > 1 for kernel in outcome.kernels)
     assert all(seen.values()), seen

@@ -9,7 +9,7 @@ import pytest
 
 from roofwright.cost_model import Costing, GraphModel, Loop, Tiling
 from roofwright.graph import read, run_model
-from roofwright.passes.pipeline import Options, optimize_graph
+from roofwright.passes import Options, optimize_graph
 from roofwright.passes.scheduling.buffers import bare, with_buffers
 from tests.builders import feeds, model
 from tests.machine.machine import Machine, Outcome

@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-_TYPES: dict[str, Any] = {"object": dict, "array": list, "string": str, "number": (int, float), "integer": int}
+_TYPES: dict[str, Any] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "number": (int, float),
+    "integer": int,
+    "boolean": bool,
+    "null": type(None),
+}
 
 
 def errors(value: Any, schema: dict[str, Any], root: dict[str, Any], place: str = "$") -> Iterator[str]:
@@ -15,14 +23,20 @@ def errors(value: Any, schema: dict[str, Any], root: dict[str, Any], place: str 
         yield f"{place}: expected {schema['const']!r}"
     if "enum" in schema and value not in schema["enum"]:
         yield f"{place}: {value!r} is none of {schema['enum']}"
-    kind = schema.get("type")
-    if kind and (not isinstance(value, _TYPES[kind]) or isinstance(value, bool)):
-        yield f"{place}: expected {kind}, found {value!r:.40}"
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    kind = next((kind for kind in kinds if _is(value, kind)), None)
+    if kinds and kind is None:
+        yield f"{place}: expected {' or '.join(kinds)}, found {value!r:.40}"
     elif kind == "array":
         for position, item in enumerate(value):
             yield from errors(item, schema["items"], root, f"{place}[{position}]")
     elif kind == "object":
         yield from _object_errors(value, schema, root, place)
+
+
+def _is(value: Any, kind: str) -> bool:
+    return isinstance(value, _TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 
 def _object_errors(value: dict[str, Any], schema: dict[str, Any], root: dict[str, Any], place: str) -> Iterator[str]:

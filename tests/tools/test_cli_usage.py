@@ -30,7 +30,6 @@ WRONG = [
     (("m.onnx", "a.onnx", "--batch", "0"), "'0' is no batch; expected a number of at least 1, or auto"),
     (("m.onnx", "a.onnx", "--batch", "many"), "'many' is no batch"),
     (("m.onnx", "a.onnx", "--max-latency", "7ms"), "--max-latency is a limit of --batch auto"),
-    (("m.onnx", "a.onnx", "--max-memory", "1G"), "--max-memory is a limit of --batch auto"),
     (("m.onnx", "a.onnx", "--batch", "auto", "--max-latency", "-1"), "'-1' is no time"),
     (("m.onnx", "a.onnx", "--batch", "auto", "--max-latency", "nan"), "'nan' is no time"),
     (

@@ -15,7 +15,7 @@ from roofwright.targets import load_target
 from roofwright.tools.report.losses import add_losses
 from roofwright.tools.report.page import Page, shortened, wrapped
 from roofwright.tools.report.summary import add_summary, fused, shown_ops
-from roofwright.tools.report.terminal import print_report
+from roofwright.tools.report.terminal import Shown, print_report
 from roofwright.tools.report.units import change, count, factor, percent, rate, seconds, size
 from tests.builders import model
 from tests.tools.command import Invoke, block
@@ -91,7 +91,7 @@ def test_rows_are_of_operators_that_changed_or_were_fused(report: Report) -> Non
 
 def printed(report: Report, capsys: pytest.CaptureFixture[str], **settings: Any) -> str:
     own_s = {"load": 0.1, "passes": 0.2, "check": 0.3, "save": 0.01, "all": 0.7}
-    print_report(report, load_target("tpuv2"), "m.onnx", Path("o.onnx"), own_s, verbose=False, **settings)
+    print_report(report, load_target("tpuv2"), "m.onnx", Path("o.onnx"), own_s, Shown(**settings))
     return capsys.readouterr().out
 
 

@@ -28,6 +28,13 @@ def add_summary(page: Page, report: Report) -> None:
     row("  bound", before.bound_bytes, after.bound_bytes, size)
     if after.on_chip_bytes:
         row("peak on-chip", before.on_chip_bytes, after.on_chip_bytes, size)
+    if report.memory is not None:
+        change_of = report.memory
+        note = f"{change_of.strips} strips in {change_of.segments} runs of nodes" if change_of.strips else ""
+        row("peak memory of a run", change_of.before_bytes, change_of.after_bytes, size, note)
+        if change_of.strips:
+            again = f"{percent(change_of.macs / before.macs) if before.macs else '0 %'} of the MACs again"
+            rows.append(("  latency added by strips", "", seconds(change_of.seconds), "", again))
     share = (percent(before.utilisation), percent(after.utilisation))
     rows.append(("share of the unit's peak", *share, factor(before.utilisation, after.utilisation), ""))
     _add_times(row, report)

@@ -1,26 +1,44 @@
 """The report on a terminal: before, after, the six causes, what every pass gained, what was left alone."""
 
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+import onnx_graphsurgeon as gs
 
 from roofwright import __version__
 from roofwright.cost_model import CAUSES
 from roofwright.graph import printable
-from roofwright.passes import Record, Report
+from roofwright.passes import Report
 from roofwright.targets import Engine, Simd, Simt, Systolic, Target
+from roofwright.tools.report.checked import add_check
+from roofwright.tools.report.explain import add_misses, add_rewrites
+from roofwright.tools.report.graph_diff import add_graph_diff
 from roofwright.tools.report.losses import add_losses
 from roofwright.tools.report.page import Page, shortened
 from roofwright.tools.report.summary import add_summary
 from roofwright.tools.report.units import count, seconds, size
 
-_MISSES_SHOWN = 3
 _NAME_WIDTH = 48
-_NAMED = re.compile(r"'[^']*'|\d+")  # the part of a reason that differs from node to node
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How much of the report is shown.
+
+    Attributes:
+        verbose: every layer and near miss, and our own time per pass.
+        explain: every rewrite and near miss.
+        graphs: the original and the result, whose operators are compared; None: not.
+    """
+
+    verbose: bool = False
+    explain: bool = False
+    graphs: tuple[gs.Graph, gs.Graph] | None = None
 
 
 def print_report(
-    report: Report, target: Target, model: str, place: Path | None, own_s: Mapping[str, float], *, verbose: bool
+    report: Report, target: Target, model: str, place: Path | None, own_s: Mapping[str, float], shown: Shown
 ) -> None:
     """Print the report to stdout."""
     page = Page()
@@ -32,13 +50,17 @@ def print_report(
     add_summary(page, report)
     _add_causes(page, report)
     add_losses(page, report)
-    _add_passes(page, report)
-    _add_misses(page, report, verbose)
-    if verbose:
+    _add_passes(page, report, own_s if shown.verbose else {})
+    if shown.explain:
+        add_rewrites(page, report, every=shown.verbose)
+    add_misses(page, report, every=shown.verbose or shown.explain)
+    if shown.graphs:
+        add_graph_diff(page, *shown.graphs, lines=shown.verbose)
+    if shown.verbose:
         _add_layers(page, report)
     page.lines.append("")
     _add_remarks(page, report)
-    page.paragraph(f"check    {_check(report)}", " " * 9)
+    add_check(page, report, every=shown.verbose or shown.explain)
     stages = ", ".join(f"{name} {own_s[name]:.2f}" for name in ("load", "passes", "check", "save") if name in own_s)
     page.paragraph(f"time     {own_s['all']:.2f} s of this computer ({stages})", " " * 9)
     page.print()
@@ -79,38 +101,24 @@ def _add_causes(page: Page, report: Report) -> None:
     page.table(rows, "lrrl", header=True)
 
 
-def _add_passes(page: Page, report: Report) -> None:
+def _add_passes(page: Page, report: Report, own_s: Mapping[str, float]) -> None:
+    """What each pass did; with `own_s` also how long it took, those that did nothing included."""
     ran = report.passes
-    rows = [("pass", "applied", "latency", "")]
-    for item in (item for item in ran if item.applied or item.rolled_back):
+    rows = [("pass", "applied", "latency", *(("own time",) if own_s else ()), "")]
+    for item in (item for item in ran if item.applied or item.rolled_back or own_s):
         label = "" if item.numerics == "exact" else item.numerics
         note = f"rolled back: {item.rolled_back}" if item.rolled_back else label
         gain = seconds(-item.gain_s, report.before.latency_s)
-        rows.append((item.name, str(item.applied or ""), "" if gain == "0 s" else gain, note))
+        own = (seconds(own_s.get(item.name, 0.0)),) if own_s else ()
+        rows.append((item.name, str(item.applied or ""), "" if gain == "0 s" else gain, *own, note))
     if len(rows) > 1:
         page.lines.append("")
-        page.table(rows, "lrrl", header=True)
+        page.table(rows, "lrrrl" if own_s else "lrrl", header=True)
+    if own_s:
+        return
     idle = [item.name for item in ran if not item.applied and not item.rolled_back]
     if idle:
         page.paragraph(f"nothing to do for {', '.join(idle)}", "  ")
-
-
-def _add_misses(page: Page, report: Report, verbose: bool) -> None:
-    """Patterns that were there and were left alone, the most frequent reasons first."""
-    misses = report.near_misses
-    if not misses:
-        return
-    groups: dict[tuple[str, str, str], list[Record]] = {}
-    for name, record in misses:
-        groups.setdefault((name, record.rewrite, _NAMED.sub("", record.reason)), []).append(record)
-    shown = sorted(groups.items(), key=lambda group: -len(group[1]))[: None if verbose else _MISSES_SHOWN]
-    hidden = len(groups) - len(shown)
-    page.heading(f"near misses: {len(misses)}" + (f" ({hidden} more reasons with -v)" if hidden else ""))
-    for (name, rewrite, _), records in shown:
-        listed = records if verbose else records[:1]
-        nodes = ", ".join(f"{r.op} {shortened(printable(r.anchor), _NAME_WIDTH)}" for r in listed)
-        more = ", ..." if len(records) > len(listed) else ""
-        page.paragraph(f"  {len(records)} x {name}, {rewrite}: {records[0].reason} ({nodes}{more})", "    ")
 
 
 def _add_layers(page: Page, report: Report) -> None:
@@ -131,13 +139,3 @@ def _add_remarks(page: Page, report: Report) -> None:
         page.paragraph(f"assumed  {line}", " " * 9)
     for name, op, reason in report.after.not_modelled:
         page.paragraph(f"not modelled: {op} {printable(name)}: {reason}", " " * 9)
-
-
-def _check(report: Report) -> str:
-    check = report.check
-    if check.status != "passed":
-        return f"{check.status}: {check.reason}"
-    where = f" at output {shortened(printable(check.worst), _NAME_WIDTH)}" if check.worst and check.max_abs else ""
-    differences = f"largest difference {check.max_abs:.2g}, relative {check.max_rel:.2g}{where}"
-    runs = f"{check.runs} input set{'s' if check.runs > 1 else ''}"
-    return f"passed: original and result on {runs}, {differences if check.max_abs else 'no difference'} (measured)"
