@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from roofwright.cost_model.kernels import KernelWork
     from roofwright.cost_model.losses import CAUSES, Evaluations
     from roofwright.cost_model.matrix_unit import unit_time
+    from roofwright.cost_model.memory import effective_bytes_per_s
     from roofwright.cost_model.model import GraphModel
     from roofwright.cost_model.passing import ALIGNMENT_BYTES
     from roofwright.cost_model.roof import Roof
+    from roofwright.cost_model.runs import Run, Runs
     from roofwright.cost_model.schedule import (
+        Halo,
         Kernel,
         Loop,
         NodeRef,
@@ -23,11 +26,14 @@ if TYPE_CHECKING:
         Prefetch,
         Schedule,
         ScheduleError,
+        Share,
         StorageAssumption,
         Tiling,
     )
     from roofwright.cost_model.schedule_check import check_capacity, peak_bytes
     from roofwright.cost_model.schedule_json import from_json, json_schema, to_json
+    from roofwright.cost_model.shares import Splits, by_sample
+    from roofwright.cost_model.strip_cost import StripCost
     from roofwright.cost_model.timeline import Prefetched, Timeline
     from roofwright.cost_model.totals import macs, op_counts, parameter_bytes, parameters
     from roofwright.cost_model.traffic import holds_weights
@@ -76,6 +82,14 @@ _HOMES = {
     "parameter_bytes": "totals",
     "live_bytes": "footprint",
     "memory_bytes": "footprint",
+    "Run": "runs",
+    "Runs": "runs",
+    "effective_bytes_per_s": "memory",
+    "StripCost": "strip_cost",
+    "Halo": "schedule",
+    "Share": "schedule",
+    "Splits": "shares",
+    "by_sample": "shares",
 }
 __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compares the two)
     "LoopNest",
@@ -119,5 +133,13 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "parameter_bytes",
     "live_bytes",
     "memory_bytes",
+    "Run",
+    "Runs",
+    "effective_bytes_per_s",
+    "StripCost",
+    "Halo",
+    "Share",
+    "Splits",
+    "by_sample",
 ]
 __getattr__ = attach(__name__, _HOMES)

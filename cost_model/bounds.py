@@ -1,24 +1,21 @@
 """Proven lower bounds: bytes between chip and memory, seconds per kernel, seconds per graph.
 
 Everything here holds for *every* schedule of the work on the declared machine, not only for those that this package
-can find: any order, any tiling, any fusion, any packing of the matrix unit. Inputs are arrays, so that a caller prices
-a whole graph at once. Sizes in bytes may be fractions (int4: 0.5 per element).
+can find: any order, any tiling, any fusion, any placement, any sharing of a nest's rows between engines. The declared
+machine is the silicon with its stack: engines run a nest by the lowerings that they declare (`floors`), one nest per
+fold of an array, at the stack's issue rate and the burst clock; the device memory gives what a long stream reaches.
+Inputs are arrays: a caller prices a whole graph at once. Sizes in bytes may be fractions (int4: 0.5 per element).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from roofwright.cost_model.floors import Options
 from roofwright.cost_model.rates import ceil_div
-from roofwright.cost_model.sharing import share
+from roofwright.cost_model.sharing import busiest
 from roofwright.cost_model.units import Floats, Ints, Nests
-from roofwright.targets import Engine, Systolic, Window
-
-# Multiplications per output of F(m x m, 3 x 3) over those of the direct algorithm: (m + 2)^2 against 9 m^2 per tile.
-# Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv:1509.09308, section 4.
-WINOGRAD_SHARE = {"winograd_2x2": 16 / 36, "winograd_4x4": 36 / 144}
 
 
 @dataclass(frozen=True)
@@ -121,62 +118,6 @@ def traffic_bound(nests: Nests, in_bytes: Any, weight_bytes: Any, out_bytes: Any
     return np.asarray(np.maximum(least, reuse - 2 * capacity), np.float64)
 
 
-def least_macs(nests: Nests, algorithms: Sequence[str]) -> Floats:
-    """Multiplications of the cheapest declared algorithm, shape (n,).
-
-    Winograd's forms apply to 3 x 3 windows of stride and dilation 1; no other convolution is credited with fewer
-    multiplications than the direct algorithm's.
-    """
-    shares = [WINOGRAD_SHARE[a] for a in algorithms if a in WINOGRAD_SHARE]
-    window = (nests.kernel_h == 3) & (nests.kernel_w == 3)
-    dense = (nests.stride_h == 1) & (nests.stride_w == 1) & (nests.dilation_h == 1) & (nests.dilation_w == 1)
-    return np.asarray(nests.macs * np.where(window & dense, min([1.0, *shares]), 1.0), np.float64)
-
-
-def engine_floor_s(nests: Nests, engine: Engine, dtype: str) -> Floats:
-    """Least seconds of each nest on one engine at its burst clock, whatever the lowering; inf where it cannot run.
-
-    Products with padding count as work, as they do in every unit here.
-    """
-    peak = engine.peak_macs_per_s(dtype)
-    if peak == 0:
-        return np.full(len(nests), np.inf)
-    geometry, macs = engine.geometry, nests.macs
-    if isinstance(geometry, Systolic):
-        macs = _systolic_macs(nests, geometry)
-    if isinstance(geometry, Window):
-        # An output element needs `depth` products and a window gives at most its own size of them to one output.
-        size = geometry.kernel_h * geometry.kernel_w
-        outputs = nests.steps.astype(np.float64) * nests.repeat * nests.rows * nests.out_channels
-        macs = outputs * ceil_div(nests.depth, size) * size
-    least = least_macs(nests, engine.algorithms)
-    return np.asarray(np.where(least < nests.macs, least, macs) / peak, np.float64)
-
-
-def _systolic_macs(nests: Nests, array: Systolic) -> Floats:
-    """MAC slots that any use of an R x C array takes (cycles x R x C), packing of groups and pixels included.
-
-    Per cycle a column adds at most R products to one output, so an output of depth K takes ceil(K / R) column-cycles;
-    a row carries one input element, which has useful products with at most taps x N outputs of its own copy. A fold
-    takes R cycles to shift in (hidden or not, the shifter does one at a time) and each of N outputs per pixel needs
-    ceil(K / R) stationary columns at least once. An output-stationary array has neither rows nor folds to wait for.
-    """
-    macs = nests.macs
-    if array.dataflow == "output_stationary":
-        return macs
-    rows, cols = array.rows, array.cols
-    moving, reach = nests.rows, taps_per_input(nests) * nests.out_channels
-    columns = nests.repeat.astype(np.float64) * nests.out_channels
-    if array.dataflow == "input_stationary":
-        moving, reach = nests.out_channels, nests.rows
-        columns = nests.repeat.astype(np.float64) * nests.rows
-    visits = columns * ceil_div(nests.depth, rows)
-    streamed = nests.steps * visits * moving * rows
-    spread = macs * cols / np.minimum(cols, reach)
-    shifted = visits * rows * rows
-    return np.asarray(np.maximum(np.maximum(streamed, spread), shifted), np.float64)
-
-
 @dataclass(frozen=True)
 class KernelBound:
     """Least seconds of `n` kernels, each alone; shape (n,)."""
@@ -190,52 +131,77 @@ class KernelBound:
         return np.maximum(self.compute_s, self.memory_s)
 
 
-def kernel_bound(engine_s: Floats, traffic_bytes: Floats, bytes_per_s: float) -> KernelBound:
-    """Bound of each kernel run on its own.
-
-    Args:
-        engine_s: least seconds of kernel i on engine j, shape (n, engines); inf where it cannot run. Engines may share
-            a kernel, so its bound is that of all of them working at once.
-        traffic_bytes: least off-chip bytes, shape (n,) (`traffic_bound`, or compulsory bytes of all operands).
-        bytes_per_s: peak bandwidth of the device memory.
-    """
-    rate = np.where(np.isfinite(engine_s), 1 / np.maximum(engine_s, 1e-300), 0.0).sum(axis=1)
-    compute_s = np.divide(1.0, rate, out=np.zeros(len(rate)), where=rate > 0)
-    return KernelBound(compute_s, np.asarray(traffic_bytes, np.float64) / bytes_per_s)
-
-
 @dataclass(frozen=True)
 class GraphBound:
     """Least seconds of one run of a whole graph on the device, its link left out.
 
     Attributes:
         compute_s: the busiest engine when work is shared perfectly.
-        memory_s: graph inputs, weights and graph outputs once at peak bandwidth; all else could stay on chip.
-        engine_price: weight of each engine's time in the proof of `compute_s`; sums to 1, 0 for engines with slack.
+        memory_s: graph inputs, weights and graph outputs once; all else could stay on chip. Where weights stream past
+            the chip, whole tiles of them.
+        shared_s: the busiest resource when each piece of work goes one way, with its engine seconds and its bytes.
+        turns_s: the longest turn of engines and memory: what only follows a result is loaded after it (`reach`).
+        request_s: what the call costs beside, whatever the graph.
+        price: weight of each resource (engines, then memory) in the proof of `shared_s`; sums to 1.
     """
 
     compute_s: float
     memory_s: float
-    engine_price: Floats
+    shared_s: float
+    turns_s: float
+    request_s: float
+    price: Floats
 
     @property
     def total_s(self) -> float:
-        """The busiest resource."""
-        return max(self.compute_s, self.memory_s)
+        """The busiest resource, and the call."""
+        return max(self.compute_s, self.memory_s, self.shared_s, self.turns_s) + self.request_s
 
 
-def graph_bound(engine_s: Floats, floor_bytes: float, bytes_per_s: float) -> GraphBound:
+def kernel_bound(options: Options, owner: Ints, engines: int, count: int) -> Floats:
+    """Least compute of `count` kernels, each alone; engines may share its pieces of work, all working at once.
+
+    Args:
+        options: ways to run each piece.
+        owner: kernel of each piece.
+        engines: how many.
+        count: kernels.
+    """
+    seconds = np.full((len(owner), engines), np.inf)
+    np.minimum.at(seconds, (options.piece, options.engine), options.engine_s)
+    with np.errstate(divide="ignore"):
+        rate = (1 / seconds).sum(axis=1)
+        alone = np.where(rate > 0, 1 / rate, 0.0)
+    found = np.zeros(count)
+    np.maximum.at(found, owner, alone)
+    return found
+
+
+def graph_bound(
+    options: Options, engines: int, floor_s: float, fetched_s: Floats, turns_s: float = 0.0, request_s: float = 0.0
+) -> GraphBound:
     """Bound of a whole graph, whatever is fused, kept on chip, reordered or run in parallel.
 
     Proof: each engine's busy time and the memory port's are below the makespan; perfect sharing of every piece of work
-    between the engines that can do it only lowers the busiest engine's time; with infinite on-chip memory exactly the
-    graph's inputs, weights and outputs cross.
+    between its ways only lowers the busiest resource's time; with infinite on-chip memory exactly the graph's inputs,
+    weights and outputs cross.
 
     Args:
-        engine_s: least seconds of piece of work i on engine j, shape (n, engines); inf where it cannot run. Matrix and
-            vector parts of a kernel are separate pieces. A piece that no engine can run counts nothing.
-        floor_bytes: bytes of graph inputs, weights and graph outputs, each once.
-        bytes_per_s: peak bandwidth of the device memory.
+        options: ways to run each piece of work. Matrix and vector parts of a kernel are separate pieces. A piece that
+            no engine can run counts nothing.
+        engines: how many.
+        floor_s: the port's seconds for graph inputs, weights and graph outputs, each once.
+        fetched_s: the port's seconds beyond that of each way.
+        turns_s: a bound that other reasons give.
+        request_s: seconds of the call itself.
     """
-    compute_s, price = share(engine_s)
-    return GraphBound(compute_s, floor_bytes / bytes_per_s, price)
+    order = np.argsort(options.piece, kind="stable")
+    ways = np.zeros((len(order), engines + 1))
+    ways[np.arange(len(order)), options.engine[order]] = options.engine_s[order]
+    ways[:, -1] = fetched_s[order]
+    base, none = np.zeros(engines + 1), np.zeros(engines)
+    base[-1] = floor_s
+    compute_s, _ = busiest(ways[:, :-1], options.piece[order], none)
+    memory_s, _ = busiest(ways[:, -1:], options.piece[order], base[-1:])
+    shared_s, price = busiest(ways, options.piece[order], base)
+    return GraphBound(compute_s, memory_s, shared_s, turns_s, request_s, price)

@@ -5,6 +5,7 @@ and tiles, double-buffered inside, nothing kept on chip between kernels. With on
 tensors and prefetches are priced on the same machine.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,16 +17,27 @@ from roofwright.cost_model.losses import Evaluations
 from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.model import GraphModel
 from roofwright.cost_model.overhead import launch_seconds, link_seconds, request_seconds, throttled
-from roofwright.cost_model.passing import Passing
+from roofwright.cost_model.passing import Passing, Slice
 from roofwright.cost_model.pricing import Prices, price
 from roofwright.cost_model.residency import Residency, residency, resident_share
 from roofwright.cost_model.roof import Roof, roof
 from roofwright.cost_model.schedule import Schedule, Tiling
-from roofwright.cost_model.slices import Kept, Slice, slices
+from roofwright.cost_model.shares import with_shares
+from roofwright.cost_model.slices import Kept, slices
 from roofwright.cost_model.stages import Feed, kernel_tiles
+from roofwright.cost_model.strip_cost import StripCost, strip_costs
+from roofwright.cost_model.strip_traffic import stripped
 from roofwright.cost_model.tight import tighten
 from roofwright.cost_model.timeline import Timeline, timeline
-from roofwright.cost_model.traffic import Traffic, is_cache, near_seconds, operand_bytes, traffic
+from roofwright.cost_model.traffic import (
+    Traffic,
+    holds_weights,
+    is_cache,
+    near_seconds,
+    operand_bytes,
+    queue_bytes,
+    traffic,
+)
 from roofwright.cost_model.units import Floats
 from roofwright.cost_model.work import Operand
 from roofwright.targets import Engine, Simd, Target
@@ -119,7 +131,13 @@ def estimate(
     Returns:
         The estimate. Work that is not modelled, or that no engine can run, is listed and in no figure.
     """
-    return Costing.of(model, target, schedule).estimate(resident_weights)
+    asked = (schedule, target, resident_weights)
+    return model.memo.once("estimate", asked, lambda: Costing.of(model, target, schedule).estimate(resident_weights))
+
+
+def _kernels(model: GraphModel, schedule: Schedule | None) -> tuple[KernelWork, ...]:
+    partition = op_by_op(model.works) if schedule is None else scheduled(model.works, schedule)
+    return tuple(gather(partition, model.works, model.outputs))
 
 
 def overlaps_memory(engine: Engine) -> bool:
@@ -137,6 +155,7 @@ class Costing:
         outputs: tensors whose bytes the caller reads.
         prices, held, moved, size, passing, cut: compute, what stays on chip, off-chip bytes, extents of the loops,
             operands that need room, tiles.
+        strips: position of a kernel that runs in strips -> what they cost.
     """
 
     model: GraphModel
@@ -149,23 +168,28 @@ class Costing:
     size: Extents
     passing: Passing
     cut: Pipeline
+    strips: Mapping[int, StripCost]
 
     @classmethod
     def of(cls, model: GraphModel, target: Target, schedule: Schedule | None = None) -> "Costing":
         """Group, price and cut the kernels of `schedule`, or of the op-by-op baseline."""
-        partition = op_by_op(model.works) if schedule is None else scheduled(model.works, schedule)
-        kernels = gather(partition, model.works, model.outputs)
+        nodes = () if schedule is None else tuple(kernel.nodes for kernel in schedule.kernels)
+        kernels = model.memo.once("kernels", (schedule is None, *nodes), lambda: _kernels(model, schedule))
         outputs = stored_outputs(model.works, model.outputs)
         held = residency(kernels, outputs, schedule, target)
         once = traffic(kernels, target, held.kept)
-        prices = price(kernels, target, once.least_bytes / effective_bytes_per_s(target.device_memory))
+        strips = strip_costs(kernels, held.kept, schedule, model, target)
+        floor_s = once.least_bytes / effective_bytes_per_s(target.device_memory)
+        prices = price(kernels, target, floor_s, strips, model.memo)
+        prices = with_shares(prices, kernels, schedule, target, model.batch, strips)
         moved, size = once.times(prices.off_chip_factor, target), extents(kernels, prices)
         written = read_tilings(schedule, size, target)
         passing = Passing.of(kernels, held.kept, target, prices.nests, prices.anchor)
         cut = pipeline(moved, held.local_bytes, passing, size, prices.busy_s, target, written)
-        tight = overflows(cut, passing, target)
+        tight = overflows(cut, passing, target) & ~np.isin(np.arange(len(kernels)), list(strips))
         moved, cut = tighten(kernels, prices, held, moved, cut, target, written, tight)
-        return cls(model, target, tuple(kernels), outputs, prices, held, moved, size, passing, cut)
+        moved, cut = stripped(moved, cut, strips, held.local_bytes, prices.off_chip_factor)
+        return cls(model, target, kernels, outputs, prices, held, moved, size, passing, cut, strips)
 
     def estimate(self, resident_weights: bool = False) -> Estimate:
         """Run the timeline and account for every second; see the module's `estimate`."""
@@ -214,8 +238,10 @@ class Costing:
 
     @property
     def spare_bytes(self) -> Floats:
-        """On-chip bytes that each kernel leaves free; none where a cache decides."""
+        """On-chip bytes that each kernel leaves free for weights of later ones; none where a cache decides."""
         on_chip = self.target.on_chip
+        if not holds_weights(self.target):
+            return np.full(len(self.kernels), float(queue_bytes(self.target)))
         if on_chip is None or is_cache(self.target):
             return np.zeros(len(self.kernels))
         return np.maximum(on_chip.capacity_bytes - self.cut.footprint_bytes, 0.0)
@@ -236,15 +262,21 @@ class Costing:
             spare_bytes=self.spare_bytes,
         )
         tiles = kernel_tiles(moved or self.moved, self.cut, feed, self.target)
+        if not holds_weights(self.target):  # the queue fills by itself, in the order of the kernels
+            window = len(tiles)
         return timeline(tiles, shared_port=True, window=window, plan=None if window else self.held.plan)
 
     def tiling(self, at: int) -> Tiling | None:
-        """How kernel `at` is cut at the on-chip memory; None where a cache decides."""
+        """How kernel `at` is cut at the on-chip memory; None where a cache decides, or strips."""
         on_chip = self.target.on_chip
-        return None if on_chip is None or is_cache(self.target) else tiling_of(self.cut, at, self.size, on_chip.name)
+        if on_chip is None or is_cache(self.target) or at in self.strips:
+            return None
+        return tiling_of(self.cut, at, self.size, on_chip.name)
 
     def slices(self, at: int) -> list[Slice]:
         """What kernel `at` alone holds on chip."""
+        if at in self.strips:
+            return list(self.strips[at].buffers)
         kept = Kept(self.kernels[at], at, self.cut, self.size, self.passing, self.held.kept[at])
         return slices(kept, self.target)
 
@@ -252,7 +284,7 @@ class Costing:
         """Proven bounds; a kernel must move everything once itself, without what was loaded ahead of it."""
         ahead_bytes = burst.prefetched_s * effective_bytes_per_s(self.target.device_memory)
         crossing_bytes = np.maximum(self.moved.least_bytes - ahead_bytes, 0.0)
-        return roof(self.kernels, self.prices, self.target, self.outputs, crossing_bytes)
+        return roof(self.kernels, self.prices, self.target, self.outputs, crossing_bytes, self.model.maps)
 
     def _saved(self, usual: Timeline) -> float:
         """Seconds that a request saves when weights are on chip already, as far as they fit."""

@@ -47,6 +47,7 @@ class Pipeline:
         repeat: copies of the nest in one tile.
         slice: rows (weights stay) or output channels of one tile; the whole extent where copies are not cut.
         searched: kernel -> tiles along several loops, where one is not enough to fit; repeat and slice do not count.
+        spread: kernels whose weights are loaded again with every tile.
     """
 
     tiles: Ints
@@ -56,6 +57,7 @@ class Pipeline:
     repeat: Ints
     slice: Ints
     searched: Mapping[int, Searched] = field(default_factory=dict)
+    spread: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 import onnx_graphsurgeon as gs
 
 from roofwright.cost_model.assume import assumptions, storage_of
 from roofwright.cost_model.graph_work import NodeWork, graph_work
+from roofwright.cost_model.kernels import storage_names
+from roofwright.cost_model.memo import Memo
+from roofwright.cost_model.strip_maps import Maps
 from roofwright.graph import TensorInfo, assumed_dims, dtype_name, infer
 from roofwright.targets import Target
 
@@ -42,6 +46,16 @@ class GraphModel:
             batch=max(1, batch),
             dims=assumed_dims(graph, dims or {}),
         )
+
+    @cached_property
+    def memo(self) -> Memo:
+        """What was found about this model before."""
+        return Memo()
+
+    @cached_property
+    def maps(self) -> Maps:
+        """How each node can be cut into strips."""
+        return Maps(storage_names(self.works), self.dims)
 
     @property
     def not_modelled(self) -> tuple[tuple[str, str, str], ...]:

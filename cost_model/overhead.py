@@ -16,12 +16,13 @@ from roofwright.targets import Target
 
 
 def launch_seconds(kernels: Sequence[KernelWork], prices: Prices, target: Target) -> Floats:
-    """Per kernel: its launches, and the hand-over where the kernel before ran on another engine; shape (n,).
+    """Per kernel: its launches, and the hand-over where other engines ran the kernel before it; shape (n,).
 
     A library without grouped convolutions (`launches_per_group` of its stack) launches one kernel per group; depthwise
     ones have kernels of their own.
     """
-    changes = np.diff(prices.engine, prepend=prices.engine[:1]) != 0
+    state = prices.engine if prices.state is None else prices.state
+    changes = np.diff(state, prepend=state[:1]) != 0
     launches = np.array([kernel.repeat for kernel in kernels], np.float64)
     if target.stack.constants.get("launches_per_group"):
         grouped = np.array([kernel.nodes[0].work.kind == "conv" for kernel in kernels], bool)[prices.owner]

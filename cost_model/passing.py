@@ -30,6 +30,21 @@ ROLES: tuple[Role, ...] = ("input", "weights", "result", "moved", "whole")
 ALIGNMENT_BYTES = 64  # of every address
 
 
+@dataclass(frozen=True)
+class Slice:
+    """A buffer of a tensor's tiles: bytes of one copy, and 2 copies where the next tile loads meanwhile.
+
+    A buffer in one copy holds the tensor whole, every tile with its own place there, or the part of it that strips
+    need now. `first_node` and `last_node`: the nodes of a strip that need it; None: all.
+    """
+
+    tensor: str
+    bytes: int
+    copies: int
+    first_node: int | None = None
+    last_node: int | None = None
+
+
 def role(kernel: KernelWork, operand: Operand, is_read: bool) -> Role:
     """How an operand passes through."""
     if kernel.nest_operands:
@@ -38,6 +53,8 @@ def role(kernel: KernelWork, operand: Operand, is_read: bool) -> Role:
             return "input" if operand.name == first.name else "weights"
         return "result" if not is_read or operand.elements == result.elements else "whole"
     lead = kernel.nodes[0].work
+    if _composite_pieces(kernel) is not None:
+        return "result" if not is_read or operand.elements == kernel.writes[0].elements else "whole"
     if lead.kind == "move":
         return "moved" if _streams(kernel) else "whole"
     if lead.kind == "elementwise":
@@ -47,12 +64,27 @@ def role(kernel: KernelWork, operand: Operand, is_read: bool) -> Role:
 
 def pieces(kernel: KernelWork) -> int:
     """Independent pieces of the results of a kernel without a nest."""
+    composite = _composite_pieces(kernel)
+    if composite is not None:
+        return composite
     lead, elements = kernel.nodes[0].work, [operand.elements for operand in kernel.writes]
     if lead.kind == "elementwise":
         return max(elements, default=1)
     if lead.kind == "move":
         return max(sum(elements), 1) if _streams(kernel) else 1
     return lead.pieces
+
+
+def _composite_pieces(kernel: KernelWork) -> int | None:
+    """Independent pieces of several nodes that are not all elementwise; None for every other kernel.
+
+    Those of its reductions and of what only moves: all of them along the same axes.
+    """
+    works = [node.work for node in kernel.nodes]
+    others = [work for work in works if work.kind != "elementwise"]
+    if len(works) == 1 or not others or kernel.nest_operands:
+        return None
+    return min(work.pieces if work.kind in ("reduce", "move") else 1 for work in others)
 
 
 def _streams(kernel: KernelWork) -> bool:

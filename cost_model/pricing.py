@@ -5,15 +5,18 @@ matrix and vector parts overlap when they run on different engines (an epilogue 
 up when they share one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roofwright.cost_model.assume import Storage, storage_of
-from roofwright.cost_model.engines import assign, has_lanes, lane_seconds, matrix_table, node_dtype
+from roofwright.cost_model.engines import MatrixTable, assign, has_lanes, lane_seconds, matrix_table, node_dtype
 from roofwright.cost_model.kernels import KernelWork
+from roofwright.cost_model.memo import Memo
+from roofwright.cost_model.strip_cost import StripCost
+from roofwright.cost_model.strip_prices import fetched_factor, in_strips, lane_factors
 from roofwright.cost_model.units import Floats, Ints, Nests
 from roofwright.cost_model.work import LoopNest
 from roofwright.targets import Target
@@ -36,6 +39,7 @@ class Prices:
         anchor: position of the anchor in `nests`; -1 for kernels without a nest.
         nests: all loop nests, with `owner` (kernel position) and `copies` (repeats of the node in a loop body).
         unplaced: (kernel position, reason) for kernels that no engine can run.
+        state: who computes what, where engines share kernels (`shares`); None: `engine` says it.
     """
 
     macs: Floats
@@ -53,6 +57,7 @@ class Prices:
     owner: Ints
     copies: Floats
     unplaced: tuple[tuple[int, str], ...]
+    state: Ints | None = None
 
 
 def special_peak(target: Target, dtype: str) -> float:
@@ -68,21 +73,30 @@ def special_peak(target: Target, dtype: str) -> float:
     return max(peaks)
 
 
-def price(kernels: Sequence[KernelWork], target: Target, floor_s: Floats) -> Prices:
+def price(
+    kernels: Sequence[KernelWork],
+    target: Target,
+    floor_s: Floats,
+    strips: Mapping[int, StripCost] | None = None,
+    memo: Memo | None = None,
+) -> Prices:
     """Price kernels; vectorised over all nests of all kernels, one call per engine and dtype.
 
     Args:
         kernels: what runs together.
         target: the machine.
         floor_s: what each kernel takes on any engine (its transfers), shape (n,).
+        strips: kernel position -> its strips, where it runs in such.
+        memo: of the same kernels before.
     """
-    count = len(kernels)
-    nests, owner, copies, storage, classes = _flatten(kernels, target)
-    stacked = Nests.of(nests)
-    table = matrix_table(stacked, storage, classes, target)
+    count, strips, memo = len(kernels), strips or {}, memo or Memo()
+    owner, copies, storage, classes, stacked, whole = memo.once(
+        "nests", (kernels, target), lambda: _nests(kernels, target)
+    )
+    table = in_strips(whole, owner, storage, classes, strips, target)
     anchor = np.full(count, -1, np.int64)
     anchor[owner[::-1]] = np.arange(len(owner))[::-1]  # the first nest of each kernel wins
-    matrix_s, vector_s = _summed(table.length_s, owner, copies, count), _lanes(kernels, target)
+    matrix_s, vector_s = _summed(table.length_s, owner, copies, count), _lanes(kernels, target, strips, memo)
     on, beside = assign(matrix_s, vector_s, floor_s, target.stack.handover_s)
     here = (on[owner], np.arange(len(owner)))
     able, lanes_s = np.isfinite(matrix_s[on, np.arange(count)]), vector_s[beside, np.arange(count)]
@@ -97,6 +111,7 @@ def price(kernels: Sequence[KernelWork], target: Target, floor_s: Floats) -> Pri
     macs = stacked.macs * copies
     factor = np.ones(count)
     np.maximum.at(factor, owner, table.factor[here])
+    factor = fetched_factor(factor, owner, table.factor[here], kernels, strips)
     return Prices(
         macs=total(stacked.macs),
         ideal_s=total(np.divide(stacked.macs, peak, out=np.zeros_like(macs), where=peak > 0)),
@@ -116,6 +131,15 @@ def price(kernels: Sequence[KernelWork], target: Target, floor_s: Floats) -> Pri
     )
 
 
+def _nests(
+    kernels: Sequence[KernelWork], target: Target
+) -> tuple[Ints, Floats, list[Storage], list[str], Nests, MatrixTable]:
+    """All nests: owner, copies, dtype and class of each, side by side, and what each costs on every engine."""
+    nests, owner, copies, storage, classes = _flatten(kernels, target)
+    stacked = Nests.of(nests)
+    return owner, copies, storage, classes, stacked, matrix_table(stacked, storage, classes, target)
+
+
 def _summed(values: Floats, owner: Ints, copies: Floats, count: int) -> Floats:
     """Per kernel and engine, the sum over its nests; shape (engines, count)."""
     out = np.zeros((len(values), count))
@@ -124,17 +148,31 @@ def _summed(values: Floats, owner: Ints, copies: Floats, count: int) -> Floats:
     return out
 
 
-def _lanes(kernels: Sequence[KernelWork], target: Target) -> Floats:
+def _lanes(kernels: Sequence[KernelWork], target: Target, strips: Mapping[int, StripCost], memo: Memo) -> Floats:
     """Elementwise seconds of every kernel on every engine, shape (engines, kernels).
 
     A kernel without such work takes no time on engines with lanes, and is kept off those without.
     """
-    parts = [(p, node) for p, kernel in enumerate(kernels) for node in kernel.nodes if has_lanes(node)]
-    owner = np.array([p for p, _ in parts], np.int64)
+    factors = lane_factors(kernels, strips)
+    if all(factor == 1.0 for each in factors for factor in each):
+        return memo.once("lanes", (kernels, target), lambda: _lanes_times(kernels, target, factors))
+    return _lanes_times(kernels, target, factors)
+
+
+def _lanes_times(kernels: Sequence[KernelWork], target: Target, factors: Sequence[Sequence[float]]) -> Floats:
+    """The same, with each node's work so many times its own."""
+    found = [
+        (p, node, factor)
+        for p, kernel in enumerate(kernels)
+        for node, factor in zip(kernel.nodes, factors[p], strict=True)
+        if has_lanes(node)
+    ]
+    parts, owner = [node for _, node, _ in found], np.array([p for p, *_ in found], np.int64)
+    again = np.array([factor for *_, factor in found], np.float64)
     rows = []
     for engine in target.engines:
         sums = np.zeros(len(kernels))
-        np.add.at(sums, owner, lane_seconds([node for _, node in parts], engine, target))
+        np.add.at(sums, owner, lane_seconds(parts, engine, target) * again)
         bare = np.array([k.nodes[0].work.nest is None and not engine.lanes_per_clock for k in kernels], bool)
         rows.append(np.where(bare, np.inf, sums))
     return np.stack(rows)

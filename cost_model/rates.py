@@ -8,6 +8,10 @@ from roofwright.cost_model.dtypes import itemsize_bits
 from roofwright.cost_model.units import Floats, Ints, UnitTime
 from roofwright.targets import Engine, Target
 
+# Multiplications per output of F(m x m, 3 x 3) over those of the direct algorithm: (m + 2)^2 against 9 m^2 per tile.
+# Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv:1509.09308, section 4.
+WINOGRAD_SHARE = {"winograd_2x2": 16 / 36, "winograd_4x4": 36 / 144}
+
 
 def dtype_bytes(dtype: str) -> float:
     """Bytes of one element, packed (int4: 0.5)."""

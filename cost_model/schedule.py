@@ -10,13 +10,13 @@ whole). Kernels without a nest have the loop "rows" alone: independent
 pieces of their results, one behind the other in memory (elements, planes of a pool, rows of a softmax).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
 Loop = Literal["repeat", "rows", "out_channels", "in_channels"]
-Halo = Literal["recompute", "cached"]
+Halo = Literal["recompute", "rows", "both"]
 SCHEMA = "roofwright.schedule/1"
 
 
@@ -62,6 +62,8 @@ class Placement:
         bytes: size of one copy.
         copies: 2 when loads or stores of one tile overlap the computation of another.
         until: the last kernel that finds the tensor here; None: this kernel only.
+        first_node, last_node: in a kernel that runs in strips, positions of the nodes from and up to which every strip
+            holds the buffer; outside of them its bytes may hold something else. None: the kernel holds it throughout.
     """
 
     tensor: str
@@ -70,9 +72,17 @@ class Placement:
     bytes: int
     copies: int = 1
     until: int | None = None
+    first_node: int | None = None
+    last_node: int | None = None
 
     def __post_init__(self) -> None:
-        """Reject empty buffers and negative addresses."""
+        """Reject empty buffers, negative addresses and nodes out of order."""
+        together = (self.first_node is None) == (self.last_node is None)
+        _require(together, f"buffer of {self.tensor}: first_node and last_node go together")
+        ordered = 0 <= (self.first_node or 0) <= (self.last_node or 0)
+        _require(ordered, f"buffer of {self.tensor}: nodes {self.first_node} to {self.last_node}")
+        brief = self.first_node is not None and self.until is not None
+        _require(not brief, f"buffer of {self.tensor}: it stays beyond the kernel, not for some of its nodes")
         _require(self.bytes >= 1, f"buffer of {self.tensor}: {self.bytes} bytes, expected at least 1")
         _require(self.copies >= 1, f"buffer of {self.tensor}: {self.copies} copies, expected at least 1")
         _require((self.offset_bytes or 0) >= 0, f"buffer of {self.tensor}: offset {self.offset_bytes} is negative")
@@ -99,10 +109,19 @@ class Prefetch:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeRef:
-    """A node of the graph, by the name of its first output."""
+    """A node of the graph, by the name of its first output; `engine`: where it runs, if not on its kernel's engine."""
 
     output: str
     op: str
+    engine: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one of several engines does of a kernel: so many rows of its result, after those of the shares before."""
+
+    engine: str
+    rows: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +137,14 @@ class Kernel:
         buffers: what it holds where; a tensor found where an earlier kernel left it is not listed again.
         prefetch: what of its operands is loaded during earlier kernels.
         strip_rows: output rows of the last node per strip, when the nodes run depth-first strip by strip.
-        halo: what happens to rows that two strips share; None without strips.
+        strip_columns: output columns of the last node per strip; None: strips are as wide as the tensors.
+        halo: what happens to elements that two strips need; None without strips. "recompute": each strip computes and
+            loads its own; "rows": what strips one below the other share stays in line buffers, what strips side by
+            side share is computed again (column by column of strips); "both": nothing is computed or loaded twice
+            (row by row of strips).
+        streamed: constants that do not stay between strips but are loaded again for each, slice by slice.
+        shares: where several engines run it together, what each does; rows are samples, or lines (or products) of the
+            first node's result, whichever number they add up to. `engine` is the first. (): `engine` does it all.
     """
 
     index: int
@@ -130,6 +156,9 @@ class Kernel:
     prefetch: tuple[Prefetch, ...] = ()
     strip_rows: int | None = None
     halo: Halo | None = None
+    strip_columns: int | None = None
+    streamed: tuple[str, ...] = ()
+    shares: tuple[Share, ...] = ()
 
     def __post_init__(self) -> None:
         """Reject what cannot be run, naming this kernel."""
@@ -137,9 +166,23 @@ class Kernel:
         _require(bool(self.nodes), f"kernel {self.index}: it has no nodes")
         _require((self.strip_rows is None) == (self.halo is None), f"{self}: strip_rows and halo go together")
         _require(self.strip_rows is None or self.strip_rows >= 1, f"{self}: strips of {self.strip_rows} rows")
+        _require((self.strip_columns or 1) >= 1, f"{self}: strips of {self.strip_columns} columns")
+        whole = self.strip_columns is None and not self.streamed
+        _require(self.strip_rows is not None or whole, f"{self}: strip_columns and streamed need strip_rows")
         for placement in self.buffers:
+            brief = placement.last_node is None or (
+                self.strip_rows is not None and placement.last_node < len(self.nodes)
+            )
+            _require(brief, f"{self}: {placement.tensor} lasts until node {placement.last_node} of a strip")
             until = self.index if placement.until is None else placement.until
             _require(until >= self.index, f"{self}: {placement.tensor} is kept until kernel {until}, before it starts")
+        _require(len(self.shares) != 1, f"{self}: a share of one engine alone")
+        _require(not self.shares or self.strip_rows is None, f"{self}: shares and strips exclude each other")
+        _require(all(share.rows >= 1 for share in self.shares), f"{self}: a share without rows")
+        first = self.shares[0].engine if self.shares else self.engine
+        _require(first == self.engine, f"{self}: runs on {self.engine}, its first share on {first}")
+        engines = {share.engine for share in self.shares}
+        _require(len(engines) == len(self.shares), f"{self}: two shares for one engine")
         _require_unique([(b.tensor, b.level) for b in self.buffers], f"{self}: two buffers for tensor, level")
         _require_unique([(p.tensor, p.during) for p in self.prefetch], f"{self}: two prefetches of tensor, kernel")
         for tensor in sorted({p.tensor for p in self.prefetch}):
@@ -242,10 +285,22 @@ class Schedule:
         return live
 
 
+def moments(kernel: Kernel, live: Sequence[tuple[Kernel, Placement]]) -> list[list[Placement]]:
+    """Buffers that are on chip together: one list, or one per node where some last for a part of a strip only."""
+    brief = [p for owner, p in live if owner is kernel and p.first_node is not None]
+    if not brief:
+        return [[p for _, p in live]]
+    steady = [p for owner, p in live if owner is not kernel or p.first_node is None]
+    nodes = range(len(kernel.nodes))
+    return [[*steady, *(p for p in brief if (p.first_node or 0) <= at <= (p.last_node or 0))] for at in nodes]
+
+
 def _check_overlap(schedule: Schedule, level: str) -> None:
-    """No two buffers that are live during the same kernel share a byte."""
+    """No two buffers that are live at the same time share a byte."""
     for kernel, live in zip(schedule.kernels, schedule.live_by_kernel(level), strict=True):
-        placed = sorted((p.offset_bytes, p.end_bytes, p.tensor) for _, p in live if p.offset_bytes is not None)
-        for (_, end, tensor), (start, _, other) in pairwise(placed):
-            if end > start:
-                raise ScheduleError(f"{kernel}: {other} at {start} overlaps {tensor}, which ends at {end}, in {level}")
+        for together in moments(kernel, live):
+            placed = sorted((p.offset_bytes, p.end_bytes, p.tensor) for p in together if p.offset_bytes is not None)
+            for (_, end, tensor), (start, _, other) in pairwise(placed):
+                if end > start:
+                    message = f"{other} at {start} overlaps {tensor}, which ends at {end}, in {level}"
+                    raise ScheduleError(f"{kernel}: {message}")

@@ -1,6 +1,6 @@
 """Does a schedule fit the machine it names? The rules that need the target's memories and engines."""
 
-from roofwright.cost_model.schedule import Kernel, Placement, Schedule, ScheduleError
+from roofwright.cost_model.schedule import Kernel, Placement, Schedule, ScheduleError, moments
 from roofwright.targets import Memory, Target
 
 
@@ -13,8 +13,9 @@ def check_capacity(schedule: Schedule, target: Target) -> None:
     engines = {engine.name for engine in target.engines}
     memories = {memory.name: memory for memory in target.memories}
     for kernel in schedule.kernels:
-        if kernel.engine not in engines:
-            raise ScheduleError(f"{kernel}: target {target.name} has no engine {kernel.engine!r}")
+        for engine in (kernel.engine, *(node.engine for node in kernel.nodes if node.engine)):
+            if engine not in engines:
+                raise ScheduleError(f"{kernel}: target {target.name} has no engine {engine!r}")
         for level in [t.level for t in kernel.tilings if t.level != kernel.engine] + [b.level for b in kernel.buffers]:
             if level not in memories:
                 raise ScheduleError(f"{kernel}: target {target.name} has no memory {level!r}")
@@ -23,8 +24,12 @@ def check_capacity(schedule: Schedule, target: Target) -> None:
 
 
 def peak_bytes(schedule: Schedule, level: str) -> list[int]:
-    """Bytes that the buffers live during each kernel take at one level (their sum, not the highest address)."""
-    return [sum(p.total_bytes for _, p in live) for live in schedule.live_by_kernel(level)]
+    """Bytes that the buffers live during each kernel take at one level (their sum, not the highest address).
+
+    Of a kernel whose strips hold some buffers for a part of their nodes only: the most at a time.
+    """
+    lives = zip(schedule.kernels, schedule.live_by_kernel(level), strict=True)
+    return [max(sum(p.total_bytes for p in together) for together in moments(k, live)) for k, live in lives]
 
 
 def _check_level(schedule: Schedule, memory: Memory) -> None:

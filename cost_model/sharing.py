@@ -1,10 +1,11 @@
-"""Perfect sharing of work between engines: the least time of the busiest engine, as a linear program.
+"""Perfect sharing of work between engines: the least time of the busiest resource, as a linear program.
 
-    minimise T   subject to   sum_j x_ij = 1,   sum_i x_ij t_ij <= T,   x >= 0
+    minimise T   subject to   sum_w x_iw = 1,   base_r + sum_iw x_iw t_iwr <= T,   x >= 0
 
-Its dual puts a price on each engine's time, prices sum to 1, and every piece of work goes where it is cheapest:
+for ways w of piece i (an engine, a lowering) that take t_iwr seconds of resource r (an engine, the memory port). Its
+dual puts a price on each resource's time, prices sum to 1, and every piece of work goes the way that is cheapest:
 
-    maximise f(price) = sum_i min_j price_j t_ij
+    maximise f(price) = price . base + sum_i min_w price . t_iw
 
 Any prices give a valid lower bound (weak duality), which is what the result rests on. The best prices are found by
 cutting planes: f is the minimum over assignments of the priced engine loads, so each assignment met adds one row to a
@@ -15,7 +16,7 @@ Convex Programs", J. SIAM 8(4), 1960, doi:10.1137/0108053). There are finitely m
 import numpy as np
 from numpy.typing import NDArray
 
-from roofwright.cost_model.units import Floats
+from roofwright.cost_model.units import Floats, Ints
 
 _MAX_CUTS = 200
 _GAP = 1e-12
@@ -28,32 +29,51 @@ def share(engine_s: Floats) -> tuple[float, Floats]:
         engine_s: seconds of piece i on engine j alone, shape (n, engines); inf where it cannot run; rows that are inf
             everywhere count nothing.
     """
-    engines = engine_s.shape[1]
-    runnable = engine_s[np.isfinite(engine_s).any(axis=1)]
-    if not len(runnable) or engines == 1:
-        return float(runnable.sum()), np.full(engines, 1 / engines)
-    best, best_price = 0.0, np.full(engines, 1 / engines)
-    loads: list[Floats] = []
-    price = best_price
-    while len(loads) < _MAX_CUTS:
-        load = _loads(runnable, price)
+    piece, engine = np.nonzero(np.isfinite(engine_s))
+    loads = np.zeros((len(piece), engine_s.shape[1]))
+    loads[np.arange(len(piece)), engine] = engine_s[piece, engine]
+    return busiest(loads, piece, np.zeros(engine_s.shape[1]))
+
+
+def busiest(loads: Floats, piece: Ints, base: Floats) -> tuple[float, Floats]:
+    """The busiest resource's least time when every piece of work goes one of its ways, or several in shares.
+
+    Args:
+        loads: seconds of every resource that way w takes, shape (ways, resources).
+        piece: which piece way w is of, rising, shape (ways,).
+        base: seconds of every resource that are taken whatever the ways.
+
+    Returns:
+        The least time, and the price of each resource in its proof; prices sum to 1.
+    """
+    count = len(base)
+    even = np.full(count, 1 / count)
+    if not len(loads) or count == 1:
+        total = base + (np.minimum.reduceat(loads[:, 0], _first(piece)).sum() if len(loads) else 0.0)
+        return float(total.max()), np.where(np.arange(count) == total.argmax(), 1.0, 0.0)
+    best, best_price, price = 0.0, even, even
+    cuts: list[Floats] = []
+    while len(cuts) < _MAX_CUTS:
+        load = base + _cheapest(loads, piece, price)
         value = float(price @ load)
         if value > best:
             best, best_price = value, price
-        loads.append(load)
-        price, ceiling = _solve_game(np.array(loads))
+        cuts.append(load)
+        price, ceiling = _solve_game(np.array(cuts))
         if ceiling - best <= _GAP * ceiling:
             break
     return best, best_price
 
 
-def _loads(engine_s: Floats, price: Floats) -> Floats:
-    """Seconds on each engine when every piece goes where its priced time is least."""
-    finite = np.isfinite(engine_s)
-    priced = np.where(finite, np.where(finite, engine_s, 0.0) * price, np.inf)
-    chosen = priced.argmin(axis=1)
-    seconds = engine_s[np.arange(len(engine_s)), chosen]
-    return np.asarray(np.bincount(chosen, seconds, minlength=engine_s.shape[1]), np.float64)
+def _first(piece: Ints) -> Ints:
+    """Where the ways of each piece begin."""
+    return np.flatnonzero(np.diff(piece, prepend=-1))
+
+
+def _cheapest(loads: Floats, piece: Ints, price: Floats) -> Floats:
+    """Seconds of each resource when every piece goes the way whose priced time is least."""
+    order = np.lexsort((loads @ price, piece))
+    return np.asarray(loads[order[_first(piece[order])]].sum(axis=0), np.float64)
 
 
 def _solve_game(loads: NDArray[np.float64]) -> tuple[Floats, float]:

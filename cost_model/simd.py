@@ -24,7 +24,7 @@ References:
 
 import numpy as np
 
-from roofwright.cost_model.rates import ceil_div, dtype_bytes, impossible, issue_efficiency, round_up
+from roofwright.cost_model.rates import WINOGRAD_SHARE, ceil_div, dtype_bytes, impossible, issue_efficiency, round_up
 from roofwright.cost_model.units import Bools, Floats, Ints, Nests, UnitTime
 from roofwright.targets import Engine, Simd, Target
 
@@ -56,6 +56,22 @@ def time(nests: Nests, engine: Engine, target: Target, dtype: str) -> UnitTime:
     inner_s, factor = _caches(nests, engine, unit, target, dtype)
     tile = np.zeros((len(nests), 3), np.int64)
     return UnitTime(ideal_s, padded, busy, inner_s, factor, names, tile, np.ones(len(nests), np.int64))
+
+
+def floor_s(nests: Nests, engine: Engine, target: Target, dtype: str) -> Floats:
+    """Least seconds of each nest, however its rows are cut: every register tile full, every core busy."""
+    unit = engine.geometry
+    if not isinstance(unit, Simd) or dtype not in engine.macs_per_clock:
+        return np.full(len(nests), np.inf)
+    efficiency = _efficiency(nests, target, engine, dtype)
+    vector_rate = min(engine.macs_per_clock[dtype], _PORTS * unit.vector_bits / 8 / dtype_bytes(dtype))
+    padded = np.where(nests.kernel_h * nests.kernel_w > 1, _vector_macs(nests, unit.channel_granule)[0], 0.0)
+    macs = np.maximum(padded, nests.macs / nests.steps)
+    least = np.full(len(nests), np.inf) if unit.tile_unit is None else nests.macs / engine.peak_macs_per_s(dtype)
+    least = np.minimum(least, nests.steps * macs / vector_rate / engine.count / engine.clock_hz) / efficiency
+    share = min([1.0, *(WINOGRAD_SHARE[a] for a in engine.algorithms if a in _TRANSFORMS)])
+    products = nests.macs * share / engine.peak_macs_per_s(dtype) / issue_efficiency(target, engine, dtype)
+    return np.where(_suits_winograd(nests), np.minimum(least, products), least)
 
 
 def is_depthwise(nests: Nests) -> Bools:

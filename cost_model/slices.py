@@ -7,25 +7,13 @@ from math import ceil
 from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.cutting import Extents, Pipeline, Searched
 from roofwright.cost_model.kernels import KernelWork
-from roofwright.cost_model.passing import Passing, Role, own_operands
+from roofwright.cost_model.passing import Passing, Role, Slice, own_operands
 from roofwright.cost_model.rates import ceil_div
 from roofwright.cost_model.work import Operand
 from roofwright.targets import Target
 
 ACCUMULATOR_BYTES = 4  # of a partial sum: float32 or int32 on every machine described
 _ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A buffer of a tensor's tiles: bytes of one copy, and 2 copies where the next tile loads meanwhile.
-
-    A buffer in one copy holds the tensor whole: every tile has its own place there.
-    """
-
-    tensor: str
-    bytes: int
-    copies: int
 
 
 @dataclass(frozen=True)

@@ -45,27 +45,39 @@ def kernel_tiles(moved: Traffic, cut: Pipeline, feed: Feed, target: Target) -> l
         if cache:
             made.append(KernelTiles((Run(1, weights + inputs + near, busy, store),), engine, fluid=not serial))
             continue
-        if at in cut.searched:  # both operands pass through in tiles
+        if at in cut.searched or at in cut.spread:  # both operands pass through in tiles
             runs = _runs(weights + inputs, 0.0, store, busy, tiles, False, 0, setup_s)
             made.append(KernelTiles(runs, engine, spare_bytes=spare))
             continue
-        ahead = tiles if stay or not size else min(tiles, 2 + int(spare * tiles / size))
-        ahead = ahead if holds_weights(target) else 0
-        runs = _runs(weights, inputs, store, busy, tiles, stay, ahead, setup_s)
-        early = size * ahead / tiles if ahead else 0.0
+        room = spare / size * tiles if size else float(tiles)
+        if holds_weights(target):
+            ahead, part = tiles if stay else min(tiles, 2 + int(room)), 1.0
+        else:  # what waits in the queue before the unit: whole tiles, or a part of the first
+            ahead, part = min(tiles, max(int(room), int(room > 0))), min(1.0, room)
+        runs = _runs(weights, inputs, store, busy, tiles, stay, ahead, setup_s, part)
+        early = size * ahead / tiles * part if ahead else 0.0
         made.append(KernelTiles(runs, engine, early_bytes=early, spare_bytes=spare))
     return made
 
 
 def _runs(
-    weights: float, inputs: float, store: float, busy: float, tiles: int, stay: bool, ahead: int, setup_s: float
+    weights: float,
+    inputs: float,
+    store: float,
+    busy: float,
+    tiles: int,
+    stay: bool,
+    ahead: int,
+    setup_s: float,
+    part: float = 1.0,
 ) -> tuple[Run, ...]:
-    """Tiles of one kernel: the first also waits for what stays; the first `ahead` may load their weights early."""
+    """Tiles of one kernel: the first also waits for what stays; the first `ahead` may load `part` of weights early."""
     first, stream = (weights, inputs) if stay else (inputs, weights)
     load = stream / tiles + (setup_s if stream else 0.0)
     compute, put = busy / tiles, store / tiles + (setup_s if store else 0.0)
-    early = stream / tiles if ahead and not stay else 0.0
-    runs = [Run(1, load + first + (setup_s if first else 0.0), compute, put, first if ahead and stay else early)]
+    early = part * stream / tiles if ahead and not stay else 0.0
+    first_early = part * first if ahead and stay else early
+    runs = [Run(1, load + first + (setup_s if first else 0.0), compute, put, first_early)]
     if ahead > 1:
         runs.append(Run(ahead - 1, load, compute, put, early))
     if tiles > max(ahead, 1):

@@ -117,6 +117,38 @@ class _Folds:
     time: Ints  # T, rows streamed per fold
 
 
+def lowerings(nests: Nests, engine: Engine, target: Target, dtype: str, whole: Bools) -> list[tuple[Floats, Floats]]:
+    """Least (seconds on the engine, elements of weights fetched) of every lowering; inf where it does not apply.
+
+    A fold serves one nest and takes max(rows streamed, weight shift) cycles, whatever runs before and after it, however
+    it is cut into visits: the parts of a cut take longer together. Fill and drain are left out, they may overlap.
+
+    Args:
+        nests: the work.
+        engine: the array.
+        target: the machine, for its memories and its stack.
+        dtype: what is multiplied.
+        whole: nests of which no other engine may run a part of the rows, shape (n,): their last rows are padded.
+    """
+    array = engine.geometry
+    if not isinstance(array, Systolic) or dtype not in engine.macs_per_clock:
+        return []
+    clock_s = array.rows * array.cols / engine.macs_per_clock[dtype] / engine.clock_hz
+    clock_s /= issue_efficiency(target, engine, dtype) * engine.count
+    weights = nests.repeat.astype(np.float64) * nests.depth * nests.out_channels
+    found = []
+    for folds, allowed in ((_plain(nests, array), True), (_packed(nests, array), _may_pack(nests, array))):
+        count = folds.serial * folds.free
+        padded = array.dataflow != "output_stationary"
+        rows = np.where(whole & padded, round_up(folds.time, array.row_granule), folds.time)
+        shifts = padded & ~((count == 1) & (nests.steps > 1))  # one tile stays for all recurrent steps
+        cycles_each = np.where(shifts, np.maximum(rows, array.rows), rows)
+        seconds = nests.steps.astype(np.float64) * count * cycles_each * clock_s
+        fetched = weights * _refetched(folds, nests, array, target)
+        found.append((np.where(allowed, seconds, np.inf), fetched))
+    return found
+
+
 def _mapped(m: Any, n: Any, k: Any, dataflow: Dataflow) -> tuple[Ints, Ints, Ints]:
     m, n, k = (np.asarray(a, np.int64) for a in (m, n, k))
     if dataflow == "weight_stationary":

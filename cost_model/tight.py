@@ -60,8 +60,8 @@ def tighten(
     level = target.on_chip.name
     results = tilings.repeat * tilings.rows * nests.out_w * tilings.out_channels
     searched = {k: _searched(tilings, row, int(results[row]), level) for row, k in enumerate(at.tolist())}
-    sizes = {"footprint_bytes": footprint, "least_bytes": np.maximum(cut.least_bytes, footprint)}
-    return changed, replace(cut, tiles=tiles, weights_stay=stay, searched=searched, **sizes)
+    cut = replace(cut, footprint_bytes=footprint, least_bytes=np.maximum(cut.least_bytes, footprint))
+    return changed, replace(cut, tiles=tiles, weights_stay=stay, searched=searched)
 
 
 def _searched(tilings: Tilings, at: int, results: int, level: str) -> Searched:
@@ -113,8 +113,10 @@ def search(
     free -= np.array([need.fixed_bytes + need.buffers * (ALIGNMENT_BYTES - 1) for need in needs])
     columns = np.array([need.element_bytes for need in needs], np.float64).reshape(-1, 4).T
     room, elements = Buffers(capacity_bytes=np.maximum(free, 1.0)), (columns[0], columns[1], columns[2])
-    best = best_tiling(nests, room, elements, columns[3], _unit(target))
-    if not written.searched:
+    best = None
+    if any(k not in written.searched for k in at.tolist()):
+        best = best_tiling(nests, room, elements, columns[3], _unit(target))
+    if best is not None and not written.searched:
         return best
     rows = [_stated(nests, row, written.searched.get(k), best) for row, k in enumerate(at.tolist())]
     table = np.array(rows, np.int64).T
@@ -129,9 +131,10 @@ def _unit(target: Target) -> Unit:
     return Unit(channels=SLICE, depth=SLICE, setup_bytes=2 * memory.setup_s * effective_bytes_per_s(memory))
 
 
-def _stated(nests: Nests, row: int, tiling: Tiling | None, best: Tilings) -> tuple[int, int, int, int]:
+def _stated(nests: Nests, row: int, tiling: Tiling | None, best: Tilings | None) -> tuple[int, int, int, int]:
     """(rows, out channels, in channels, innermost loop that is cut), as stated or else the best."""
     if tiling is None:
+        assert best is not None
         found = (best.rows, best.out_channels, best.in_channels)
         return int(found[0][row]), int(found[1][row]), int(found[2][row]), _INNERMOST[best.order[row][-1]]
     extents = (nests.batch * nests.out_h, nests.out_channels, nests.in_channels)

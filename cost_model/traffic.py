@@ -14,7 +14,7 @@ from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.units import Floats, Ints
 from roofwright.cost_model.work import Operand
-from roofwright.targets import Target
+from roofwright.targets import Systolic, Target
 
 
 @dataclass(frozen=True)
@@ -108,3 +108,9 @@ def is_cache(target: Target) -> bool:
 def holds_weights(target: Target) -> bool:
     """Whether weights may lie in the on-chip memory; where not, they stream past it into the unit."""
     return target.on_chip is None or "weights" in target.on_chip.holds
+
+
+def queue_bytes(target: Target) -> int:
+    """Bytes of weights that wait in the queues before the target's arrays (TPU v1's weight FIFO)."""
+    units = [engine.geometry for engine in target.engines]
+    return sum((unit.weight_fifo_bytes or 0) for unit in units if isinstance(unit, Systolic))

@@ -45,6 +45,11 @@ def time(nests: Nests, engine: Engine, target: Target, dtype: str) -> UnitTime:
     return untiled(ideal_s, padded_s, busy_s, _feed_s(nests, target, dtype), names)
 
 
+def floor_s(nests: Nests, engine: Engine, target: Target, dtype: str) -> Floats:
+    """Least seconds of each nest, however it is cut: whole windows on all lanes, clock after clock."""
+    return time(nests, engine, target, dtype).padded_s
+
+
 def _feed_s(nests: Nests, target: Target, dtype: str) -> Floats:
     """Least time of the innermost on-chip memory: every operand once per step."""
     if len(target.memories) < 2:

@@ -77,8 +77,8 @@ class Work:
         special_ops: transcendental or division operations.
         reads, writes: operands; a view has none.
         repeat: how often a node in a loop body runs (trip count); 1 outside.
-        pieces: of a pool, reduction or normalisation: equal parts of the result, one behind the other in memory, that
-            each need only their own part of the first operand (planes, rows); 1: it cannot be cut.
+        pieces: of a pool, reduction, normalisation, or a move along some axes: equal parts of the result, one
+            behind the other in memory, that each need only their own part of the operands; 1: it cannot be cut.
         more_nests: further matrix parts of the same node (attention: scores, then values; a recurrent layer: steps,
             then the input projection of all steps).
         alias_of: a view of a non-constant: the tensor whose bytes its first output is.

@@ -10,6 +10,10 @@ Fail = Callable[[str, str], NoReturn]
 
 ALGORITHMS = ("direct", "winograd_2x2", "winograd_4x4")
 FUSES = ("bias", "activation", "residual", "elementwise")
+COMPOSITES = (
+    *("Attention", "Gelu", "GroupNormalization", "HardSwish", "LayerNormalization", "Mish"),
+    *("RMSNormalization", "RotaryEmbedding", "Swish"),
+)
 DTYPES = (
     *("float64", "float32", "tf32", "float16", "bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2"),
     *("float8e5m2fnuz", "float4e2m1", "int64", "uint64", "int32", "uint32", "int16", "uint16", "int8", "uint8"),
@@ -37,6 +41,8 @@ def check_stack(stack: Stack, fail: Fail) -> None:
     """Hold a decoded stack to the rules between its fields; `fail(key, problem)` raises."""
     for name in stack.fuses:
         _known(name, FUSES, "fuses", fail)
+    for name in stack.composites:
+        _known(name, COMPOSITES, "composites", fail)
     for group in ("issue_efficiency", "gemm_tiles"):
         for name in getattr(stack, group):
             _known(name.split(".")[0], _STACK_KINDS, f"{group}.{name}", fail)

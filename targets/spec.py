@@ -25,6 +25,7 @@ class Systolic:
     conv_rows: Literal["window", "channels"]  # im2col packs the whole window into the rows, or channels only
     depthwise_packing: bool  # channels may be packed block-diagonally into one tile
     accumulator_bytes: int | None  # storage for partial sums; None: not a separate memory
+    weight_fifo_bytes: int | None  # weights wait here for the array, fetched ahead of their turn; None: no such queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +162,8 @@ class Stack:
             is a "simt" engine with tensor cores, ".conv" and ".gradient" behind either stand for convolution kernels.
         gemm_tiles: kind, as above -> thread-block tiles (tile_m, tile_n, slab_k) that the library has.
         fuses: epilogues this stack's kernels take ("bias", "activation", "residual", "elementwise").
+        composites: young standard operators ("Gelu", "LayerNormalization" ...) that this stack runs as one kernel, no
+            slower than the nodes they stand for; others are better left written out.
         constants: named facts that only some workloads need (a training loop's input pipeline), units in the names.
     """
 
@@ -173,6 +176,7 @@ class Stack:
     issue_efficiency: Mapping[str, float]
     gemm_tiles: Mapping[str, tuple[tuple[int, int, int], ...]]
     fuses: tuple[str, ...]
+    composites: tuple[str, ...]
     constants: Mapping[str, float]
     provenance: Mapping[str, Provenance]
 

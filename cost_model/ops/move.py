@@ -1,5 +1,6 @@
 """Data movement: bytes read and written. Only what is really touched is read; no copy is assumed to be avoided."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from math import prod
 
@@ -22,7 +23,7 @@ def transpose(ask: Facts) -> Work:
 
 def concat(ask: Facts) -> Work:
     """Concat: every input is copied; a single one passes through."""
-    return ask.work("move") if len(ask.node.inputs) > 1 else ask.alias()
+    return ask.work("move", pieces=_before(ask, [ask.attr("axis", 0)])) if len(ask.node.inputs) > 1 else ask.alias()
 
 
 def repeat(ask: Facts) -> Work:
@@ -32,7 +33,15 @@ def repeat(ask: Facts) -> Work:
 
 def part(ask: Facts) -> Work:
     """Slice, Pad, CenterCropPad: only what reaches the output is read; the position arguments are not counted."""
-    return ask.work("move", touched={0: min(ask.size(), ask.out_size())}, skip=(1, 2, 3, 4))
+    axes = (ask.attr("axes") if ask.input(3) is None else ask.value(3)) if ask.node.op == "Slice" else None
+    touched = {0: min(ask.size(), ask.out_size())}
+    return ask.work("move", touched=touched, skip=(1, 2, 3, 4), pieces=1 if axes is None else _before(ask, axes))
+
+
+def _before(ask: Facts, axes: Iterable[int]) -> int:
+    """What lies before the first axis along which elements change their place."""
+    shape = ask.shape()
+    return prod(shape[: min((int(axis) % max(1, len(shape)) for axis in axes), default=0)])
 
 
 def split(ask: Facts) -> Work:
@@ -40,7 +49,8 @@ def split(ask: Facts) -> Work:
     parts = [tensor for tensor in ask.node.outputs if tensor.name]
     if len(ask.node.outputs) == 1:
         return ask.alias()
-    return ask.work("move", touched={0: sum(prod(ask.shape_of(tensor)) for tensor in parts)}, skip=(1,))
+    touched = {0: sum(prod(ask.shape_of(tensor)) for tensor in parts)}
+    return ask.work("move", touched=touched, skip=(1,), pieces=_before(ask, [ask.attr("axis", 0)]))
 
 
 def gather(ask: Facts) -> Work:

@@ -15,7 +15,7 @@ from roofwright.cost_model import ALIGNMENT_BYTES
 
 @dataclass(frozen=True)
 class Request:
-    """A buffer that needs an address: `bytes` (all copies) from kernel `first` to kernel `last`."""
+    """A buffer that needs an address: `bytes` (all copies) from moment `first` to moment `last`, both included."""
 
     bytes: int
     first: int
@@ -23,25 +23,64 @@ class Request:
 
 
 def offsets(requests: Sequence[Request], capacity_bytes: int) -> NDArray[np.int64]:
-    """An offset for every request, -1 where none is left below the capacity; shape (len(requests),)."""
+    """An offset for every request, -1 where none is left below the capacity; shape (len(requests),).
+
+    By decreasing size; where gaps between them leave some without, by decreasing time, room over time and in order of
+    their starts as well: the order that leaves the fewest bytes without an offset counts.
+    """
     sizes = np.array([-(-r.bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES for r in requests], np.int64)
     first = np.array([r.first for r in requests], np.int64)
     last = np.array([r.last for r in requests], np.int64)
-    found = np.full(len(requests), -1, np.int64)
-    for at in np.lexsort((first, -sizes)).tolist():
-        clash = (found >= 0) & (first <= last[at]) & (last >= first[at])
-        start = _lowest_gap(found[clash], found[clash] + sizes[clash], int(sizes[at]))
-        if start + requests[at].bytes <= capacity_bytes:
-            found[at] = start
+    spans, ends = last - first + 1, np.array([r.bytes for r in requests], np.int64)
+    best, lost = np.full(len(requests), -1, np.int64), -1
+    for keys in ((first, -sizes), (-sizes, -spans), (first, -sizes * spans), (-sizes, first)):
+        found = _in_order(np.lexsort(keys), sizes, capacity_bytes - ends, (first, last))
+        missing = int(sizes[found < 0].sum())
+        if lost < 0 or missing < lost:
+            best, lost = found, missing
+        if not missing or _peak(sizes, first, last) > capacity_bytes:
+            break  # nothing is left out, or no order has room for all
+    return best
+
+
+def _peak(sizes: NDArray[np.int64], first: NDArray[np.int64], last: NDArray[np.int64]) -> int:
+    """The most bytes that are live at a moment."""
+    change = np.zeros(int(last.max(initial=0)) + 2, np.int64)
+    np.add.at(change, first, sizes)
+    np.add.at(change, last + 1, -sizes)
+    return int(np.cumsum(change).max())
+
+
+def _in_order(
+    order: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    highest: NDArray[np.int64],
+    lives: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> NDArray[np.int64]:
+    """Offsets, none above `highest`, of requests that are placed one after the other, each at the lowest gap.
+
+    Two requests live together where one of them lives at the start of the other: what is placed is noted at the starts.
+    """
+    starts = np.unique(lives[0])
+    begin, end = np.searchsorted(starts, lives[0]).tolist(), np.searchsorted(starts, lives[1], "right").tolist()
+    taken: list[list[tuple[int, int]]] = [[] for _ in starts]
+    found = np.full(len(sizes), -1, np.int64)
+    tops, lengths = highest.tolist(), sizes.tolist()
+    for at in order.tolist():
+        beside = {part for moment in taken[begin[at] : end[at]] for part in moment}
+        offset = _lowest_gap(sorted(beside), lengths[at])
+        if offset <= tops[at]:
+            found[at] = offset
+            for moment in taken[begin[at] : end[at]]:
+                moment.append((offset, offset + lengths[at]))
     return found
 
 
-def _lowest_gap(starts: NDArray[np.int64], ends: NDArray[np.int64], size: int) -> int:
-    """The lowest address with `size` free bytes beside the taken intervals."""
-    if not len(starts):
-        return 0
-    order = np.argsort(starts, kind="stable")
-    begin, end = starts[order], np.maximum.accumulate(ends[order])
-    free = begin - np.concatenate([[0], end[:-1]])
-    fits = np.flatnonzero(free >= size)
-    return int(end[-1]) if not len(fits) else int(end[fits[0] - 1]) if fits[0] else 0
+def _lowest_gap(taken: Sequence[tuple[int, int]], size: int) -> int:
+    """The lowest address with `size` free bytes beside intervals that are taken, in order of their starts."""
+    free = 0
+    for start, end in taken:
+        if start - free >= size:
+            break
+        free = max(free, end)
+    return free

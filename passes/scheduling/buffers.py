@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import NamedTuple
 
 from roofwright.cost_model import Costing, Kernel, Placement, Prefetch, Schedule
 from roofwright.passes.scheduling.allocation import Request, offsets
@@ -16,6 +17,21 @@ class Resident:
     bytes: int
     first: int
     last: int
+
+
+class _Wanted(NamedTuple):
+    """A buffer without an address: the fields of a `Placement`."""
+
+    tensor: str
+    bytes: int
+    copies: int
+    until: int | None
+    first_node: int | None
+    last_node: int | None
+
+    def placed(self, level: str, offset: int) -> Placement:
+        """The buffer at an address."""
+        return Placement(level=level, offset_bytes=offset, **self._asdict())
 
 
 def with_buffers(
@@ -38,16 +54,16 @@ def with_buffers(
     if level is None:
         return schedule, list(residents)
     own = [at for at in range(len(schedule.kernels)) if at not in without]
-    working = [(at, _working(costing, at, ahead.get(at, ()))) for at in own]
-    wanted = [(at, buffer) for at, buffers in working for buffer in buffers]
-    wanted += [(r.first, _resident(r, level.name)) for r in residents]
-    requests = [_request(at, buffer, ahead.get(at, ())) for at, buffer in wanted]
+    wanted = [(at, buffer) for at in own for buffer in _working(costing, at, ahead.get(at, ()))]
+    wanted += [(r.first, _Wanted(r.tensor, r.bytes, 1, r.last, None, None)) for r in residents]
+    moments = max((len(kernel.nodes) for kernel in schedule.kernels), default=1)
+    requests = [_request(at, buffer, ahead.get(at, ()), moments) for at, buffer in wanted]
     found = offsets(requests, level.capacity_bytes).tolist()
     placed: dict[int, list[Placement]] = {}
     homeless = []
     for (at, buffer), offset in zip(wanted, found, strict=True):
         if offset >= 0:
-            placed.setdefault(at, []).append(replace(buffer, offset_bytes=offset))
+            placed.setdefault(at, []).append(buffer.placed(level.name, offset))
         elif buffer.until is not None:
             homeless += [r for r in residents if r.tensor == buffer.tensor]
         else:
@@ -59,22 +75,23 @@ def with_buffers(
     return replace(schedule, kernels=kernels), homeless
 
 
-def _resident(resident: Resident, level: str) -> Placement:
-    return Placement(tensor=resident.tensor, level=level, offset_bytes=None, bytes=resident.bytes, until=resident.last)
-
-
-def _request(at: int, buffer: Placement, ahead: Sequence[Prefetch]) -> Request:
+def _request(at: int, buffer: _Wanted, ahead: Sequence[Prefetch], moments: int) -> Request:
+    """A buffer's room over time, where every kernel lasts so many moments: one for each of its nodes."""
+    size = buffer.bytes * buffer.copies
+    if buffer.first_node is not None and buffer.last_node is not None:
+        return Request(size, at * moments + buffer.first_node, at * moments + buffer.last_node)
     first = min((part.during for part in ahead if part.tensor == buffer.tensor), default=at)
-    return Request(buffer.total_bytes, first, at if buffer.until is None else buffer.until)
+    last = at if buffer.until is None else buffer.until
+    return Request(size, first * moments, (last + 1) * moments - 1)
 
 
-def _working(costing: Costing, at: int, ahead: Sequence[Prefetch]) -> list[Placement]:
+def _working(costing: Costing, at: int, ahead: Sequence[Prefetch]) -> list[_Wanted]:
     """Buffers of one kernel alone, with as many copies as its early loads need."""
-    name, buffers = costing.target.on_chip.name if costing.target.on_chip else "", []
+    buffers = []
     for part in costing.slices(at):
         early = sum(load.bytes for load in ahead if load.tensor == part.tensor)
         copies = max(part.copies, ceil(early / part.bytes))
-        buffers.append(Placement(tensor=part.tensor, level=name, offset_bytes=None, bytes=part.bytes, copies=copies))
+        buffers.append(_Wanted(part.tensor, part.bytes, copies, None, part.first_node, part.last_node))
     return buffers
 
 

@@ -24,13 +24,20 @@ class _Region:
 class Grouper:
     """Groups the works of one graph, in topological order, in time linear in the edges."""
 
-    def __init__(self, works: Sequence[NodeWork], outputs: Sequence[str], fuses: Sequence[str]) -> None:
+    def __init__(
+        self,
+        works: Sequence[NodeWork],
+        outputs: Sequence[str],
+        fuses: Sequence[str],
+        composites: Sequence[Sequence[str]] = (),
+    ) -> None:
         """Prepare for `works`.
 
         Args:
             works: all nodes of the graph in topological order.
             outputs: names of the graph's outputs, which always leave their kernel.
             fuses: what the stack's kernels take in: "bias", "activation", "residual", "elementwise".
+            composites: keys of nodes that are one kernel of their own, group by group (see `composites`).
         """
         self.works, self.fuses = works, frozenset(fuses)
         self.position = {work.key: i for i, work in enumerate(works)}
@@ -42,6 +49,11 @@ class Grouper:
                 self.readers.setdefault(tensor.name, []).append(work)
         self.maker = {tensor.name: work.key for work in works for tensor in work.node.outputs}
         self.taken: dict[str, int] = {}  # node key -> kernel
+        self.composite = {name: at for at, group in enumerate(composites) for name in group}
+        self.members: dict[int, list[NodeWork]] = {}
+        for work in works:
+            if work.key in self.composite and work.work.kind != "view":
+                self.members.setdefault(self.composite[work.key], []).append(work)
 
     def groups(self) -> list[list[NodeWork]]:
         """The kernels, in order of execution; views belong to none."""
@@ -52,7 +64,10 @@ class Grouper:
                 continue
             if work.key in self.taken:
                 continue
-            nodes = self._grown(work, len(found))
+            members = self.members.get(self.composite.get(work.key, -1), [work])
+            if work is not members[-1]:
+                continue  # all that a composite reads is finished before its last node
+            nodes = members if len(members) > 1 else self._grown(work, len(found))
             for node in nodes:
                 self.taken[node.key] = len(found)
             found.append(nodes)
@@ -99,7 +114,7 @@ class Grouper:
             for name, uses in region.open_uses.items()
             if uses
             for reader in self.readers.get(name, ())
-            if reader.key not in members and reader.key not in self.taken
+            if reader.key not in members and reader.key not in self.taken and reader.key not in self.composite
         }
         for reader in sorted(candidates.values(), key=lambda work: self.position[work.key]):
             if self._joins(reader, region, index):

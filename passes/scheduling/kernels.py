@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 
 from roofwright.cost_model import Costing, GraphModel, Kernel, NodeRef, NodeWork, Schedule, StorageAssumption
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
-from roofwright.passes.scheduling.grouping import Grouper
+from roofwright.passes.scheduling.composites import grouped
 from roofwright.targets import Target
 
 
@@ -19,7 +19,10 @@ class Kernels(Pass):
     1. A matrix node takes the bias, activation and residual Add that follow it, as far as the target's stack has such
        epilogues (`fuses`).
     2. A chain of elementwise nodes of one shape is one kernel.
-    3. Every other node that does anything is a kernel of its own; views belong to none.
+    3. The nodes of a normalization, a Softmax or a rotary embedding that is written out are one kernel (see
+       fuse-composites); so are those of a Gelu that no
+       matrix kernel took as its activation.
+    4. Every other node that does anything is a kernel of its own; views belong to none.
 
     Numerics: exact (the graph is not touched). Declines nothing: a node that cannot join starts its own kernel.
 
@@ -38,7 +41,7 @@ class Kernels(Pass):
             return PassResult()
         model = ctx.model or GraphModel.of(graph, ctx.dims)
         works = [work for work in model.works if work.work.kind != "not_modelled"]
-        groups = Grouper(works, tuple(model.outputs), ctx.target.stack.fuses).groups()
+        groups = grouped(graph, works, tuple(model.outputs), ctx.target.stack.fuses)
         bare = _schedule(groups, [ctx.target.engines[0].name] * len(groups), [""] * len(groups), model, ctx.target)
         prices = Costing.of(model, ctx.target, bare).prices
         engines = [ctx.target.engines[max(e, 0)].name for e in prices.engine.tolist()]

@@ -1,6 +1,6 @@
 """The third scheduling pass: which tensors stay on chip between kernels, and where every buffer lies."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import ClassVar
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from roofwright.cost_model import Costing, GraphModel, Placement, Schedule, estimate
+from roofwright.cost_model import Costing, GraphModel, Placement, Schedule, StripCost, estimate
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import Resident, bare, with_buffers
 from roofwright.passes.scheduling.tiles import tiled
@@ -88,16 +88,27 @@ def _marked(start: Schedule, residents: Sequence[Resident]) -> Schedule:
     return replace(start, kernels=kernels)
 
 
-def choose(costing: Costing, capacity_bytes: int) -> list[Resident]:
-    """Residents by falling saving per room, as long as every kernel they live through keeps room for its tiles."""
+def choose(costing: Costing, capacity_bytes: int, wanted: Collection[str] = ()) -> list[Resident]:
+    """Residents by falling saving per room, as long as every kernel they live through keeps room for its tiles.
+
+    Those `wanted` come first. A kernel in strips needs no buffer of its own for a tensor that stays.
+    """
     free = capacity_bytes - costing.cut.least_bytes
     chosen = []
-    for resident, _ in sorted(candidates(costing), key=lambda pair: (-pair[1], pair[0].first, pair[0].tensor)):
-        span = slice(resident.first, resident.last + 1)
-        if np.all(free[span] >= resident.bytes):
-            free[span] -= resident.bytes
+    ranked = sorted(candidates(costing), key=lambda p: (p[0].tensor not in wanted, -p[1], p[0].first, p[0].tensor))
+    for resident, _ in ranked:
+        room = free[resident.first : resident.last + 1] - resident.bytes
+        for at, cost in _strips(costing, resident):
+            room[at - resident.first] += sum(b.bytes * b.copies for b in cost.buffers if b.tensor == resident.tensor)
+        if np.all(room >= 0):
+            free[resident.first : resident.last + 1] = room
             chosen.append(resident)
     return chosen
+
+
+def _strips(costing: Costing, resident: Resident) -> list[tuple[int, StripCost]]:
+    """Kernels in strips that a resident lives through."""
+    return [(at, cost) for at, cost in costing.strips.items() if resident.first <= at <= resident.last]
 
 
 def candidates(costing: Costing) -> list[tuple[Resident, float]]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from roofwright.cost_model import (
@@ -15,6 +16,7 @@ from roofwright.cost_model import (
     Schedule,
     ScheduleError,
     check_capacity,
+    holds_weights,
 )
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import Resident, own_buffers, with_buffers
@@ -29,7 +31,8 @@ class PrefetchWeights(Pass):
     2. The plan is kept where every buffer it needs has an address for as long as it is occupied; parts that have none
        are given up.
 
-    Declines when the on-chip memory is a cache: hardware prefetchers are part of its bandwidth already.
+    Declines when the on-chip memory is a cache: hardware prefetchers are part of its bandwidth already; and when it
+    holds no weights: what waits in the queue before the unit (TPU v1's FIFO) gets there by itself, in kernel order.
     Numerics: exact (the graph is not touched).
 
     References:
@@ -48,18 +51,32 @@ class PrefetchWeights(Pass):
         level = ctx.target.on_chip if ctx.target else None
         if ctx.target is None or ctx.schedule is None or level is None or level.managed == "cache":
             return PassResult()
+        if not holds_weights(ctx.target):
+            return PassResult((), ctx.schedule)
         costing = Costing.of(ctx.model or GraphModel.of(graph, ctx.dims), ctx.target, ctx.schedule)
         plan = list(costing.timeline(window=self.window).prefetched)
         while plan:
-            schedule = _with_plan(ctx.schedule, costing, plan)
+            schedule, homeless = _with_plan(ctx.schedule, costing, plan)
             if schedule is not None:
                 return PassResult(tuple(_records(schedule)), schedule)
-            plan = plan[: len(plan) // 2]
+            plan = _fewer(plan, homeless, len(ctx.schedule.kernels))
         return PassResult((), ctx.schedule)
 
 
-def _with_plan(schedule: Schedule, costing: Costing, plan: Sequence[Prefetched]) -> Schedule | None:
-    """The schedule with the plan's loads at addresses; None where some buffer finds no place."""
+def _fewer(plan: list[Prefetched], homeless: Sequence[Resident], kernels: int) -> list[Prefetched]:
+    """The plan without loads that wait on chip beside what found no place; half of it where there are none such."""
+    crowded = np.zeros(kernels + 1, np.int64)
+    for buffer in homeless:
+        crowded[buffer.first + 1 : buffer.last + 2] = 1
+    before = np.cumsum(crowded)
+    kept = [item for item in plan if before[item.kernel + 1] == before[item.during]]
+    return kept if len(kept) < len(plan) else plan[: len(plan) // 2]
+
+
+def _with_plan(
+    schedule: Schedule, costing: Costing, plan: Sequence[Prefetched]
+) -> tuple[Schedule | None, list[Resident]]:
+    """The schedule with the plan's loads at addresses, or what finds no place beside them."""
     ahead: dict[int, list[Prefetch]] = {}
     for item in plan:
         ahead.setdefault(item.kernel, []).extend(_parts(costing, item, ahead.get(item.kernel, ())))
@@ -74,8 +91,8 @@ def _with_plan(schedule: Schedule, costing: Costing, plan: Sequence[Prefetched])
         made, homeless = with_buffers(schedule, costing, residents, ahead, without)
         check_capacity(made, costing.target)
     except ScheduleError:
-        return None
-    return None if homeless else made
+        return None, []
+    return None if homeless else made, homeless
 
 
 def _parts(costing: Costing, item: Prefetched, before: Sequence[Prefetch]) -> list[Prefetch]:

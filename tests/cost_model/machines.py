@@ -21,6 +21,7 @@ def stack(**issue_efficiency: float) -> Stack:
         issue_efficiency=shares,
         gemm_tiles={},
         fuses=(),
+        composites=(),
         constants={},
         provenance={},
     )
@@ -68,6 +69,7 @@ def array(rows: int, cols: int, count: int = 1, clock_hz: float = 1.0, **changes
         conv_rows="window",
         depthwise_packing=True,
         accumulator_bytes=None,
+        weight_fifo_bytes=None,
     )
     macs = {"int8": float(rows * cols), "int16": rows * cols / 4}
     return _engine("systolic", dataclasses.replace(geometry, **changes), count, clock_hz, macs)  # type: ignore[arg-type]  # test helper

@@ -8,20 +8,16 @@ from hypothesis import strategies as st
 
 from roofwright.cost_model.bounds import (
     compulsory,
-    engine_floor_s,
     graph_bound,
     kernel_bound,
-    least_macs,
     real_taps,
     taps_per_input,
     touched,
     traffic_bound,
 )
-from roofwright.cost_model.matrix_unit import unit_time
+from roofwright.cost_model.floors import Options
 from roofwright.cost_model.units import Nests
 from roofwright.cost_model.work import LoopNest
-from tests.cost_model.machines import array, cores, machine, window_unit
-from tests.cost_model.nests import loop_nests
 
 small = st.integers(1, 7)
 
@@ -81,69 +77,39 @@ def test_traffic_bound_by_hand() -> None:
     assert traffic_bound(window, 1, 1, 1, 4096)[0] == pytest.approx(2 * products / math.sqrt(9 * 4096) - 8192)
 
 
-def test_only_dense_3x3_windows_have_fewer_multiplications() -> None:
-    nests = Nests.of([conv(8, 8, 16, 3), conv(8, 8, 16, 3, 2), conv(8, 8, 16, 5)])
-    share = least_macs(nests, ("direct", "winograd_2x2", "winograd_4x4")) / nests.macs
-    assert share.tolist() == [0.25, 1, 1]
-    assert (least_macs(nests, ("direct", "winograd_2x2")) / nests.macs)[0] == pytest.approx(16 / 36)
-    assert (least_macs(nests, ()) == nests.macs).all()
-
-
-def test_a_systolic_array_is_held_to_its_geometry() -> None:
-    def cycles(nest: LoopNest, **changes: Any) -> float:
-        return float(engine_floor_s(Nests.of([nest]), array(8, 4, **changes), "int8")[0])
-
-    def gemm(m: int, n: int, k: int) -> LoopNest:
-        return LoopNest(out_h=m, out_channels=n, in_channels=k, in_h=m)
-
-    assert cycles(gemm(100, 4, 8)) == 100
-    assert cycles(gemm(100, 4, 9)) == 200  # nine rows of weights take two fillings
-    assert cycles(gemm(3, 4, 8)) == 8  # the weight shift
-    assert cycles(gemm(100, 1, 8)) == 100  # one output per streamed row: three columns idle
-    assert cycles(gemm(100, 1, 8), dataflow="output_stationary") == 25
-    assert cycles(gemm(4, 100, 8), dataflow="input_stationary") == 100
-    # Depthwise: a pixel meets at most 9 weights, an output needs 9 products, that is two visits of 8 rows.
-    assert cycles(conv(1, 1, 16, 3, repeat=4)) == 256 * 2
-
-
-def test_an_output_of_a_window_unit_takes_whole_windows() -> None:
-    floor = engine_floor_s(Nests.of([conv(1, 1, 10, 3), conv(10, 1, 10, 1)]), window_unit(lanes=100), "float16")
-    assert floor.tolist() == [1, 2]
-    assert engine_floor_s(Nests.of([conv(1, 1, 10, 3)]), window_unit(), "int8").tolist() == [math.inf]
-
-
-@pytest.mark.parametrize(
-    ("engine", "dtype"),
-    [
-        (array(16, 8), "int8"),
-        (array(16, 8), "int16"),
-        (array(16, 8, count=2, conv_rows="channels", weight_double_buffer=False), "int8"),
-        (array(8, 16, dataflow="output_stationary"), "int8"),
-        (array(8, 16, dataflow="input_stationary"), "int8"),
-        (window_unit(), "float16"),
-        (cores(4), "float32"),
-    ],
-    ids=["ws", "slow-dtype", "two-serial", "os", "is", "window", "cpu"],
-)
-@given(nest=loop_nests())
-def test_no_engine_is_priced_below_its_floor(engine: Any, dtype: str, nest: LoopNest) -> None:
-    nests = Nests.of([nest])
-    floor = engine_floor_s(nests, engine, dtype)
-    assert unit_time(nests, engine, machine(engine), dtype).busy_s[0] * (1 + 1e-12) >= floor[0]
+def ways(seconds: list[list[float]]) -> Options:
+    """One way per finite entry of a table of pieces by engines."""
+    table = np.array(seconds)
+    piece, engine = np.nonzero(np.isfinite(table))
+    return Options(piece, engine, table[piece, engine], np.zeros(len(piece)))
 
 
 def test_engines_may_work_on_one_kernel_together() -> None:
-    bound = kernel_bound(np.array([[2.0, 2.0], [3.0, np.inf], [np.inf, np.inf]]), np.array([5.0, 40.0, 1.0]), 10.0)
-    assert bound.compute_s.tolist() == [1.0, 3.0, 0.0]
-    assert bound.total_s.tolist() == [1.0, 4.0, 0.1]
+    options = ways([[2.0, 2.0], [3.0, math.inf], [math.inf, math.inf]])
+    assert kernel_bound(options, np.array([0, 1, 1]), 2, 3).tolist() == [1.0, 3.0, 0.0]
+
+
+def test_the_best_lowering_on_an_engine_counts() -> None:
+    options = Options(np.array([0, 0]), np.array([0, 0]), np.array([5.0, 4.0]), np.zeros(2))
+    assert kernel_bound(options, np.array([0]), 1, 1).tolist() == [4.0]
 
 
 def test_graph_bound_is_the_busiest_resource() -> None:
-    pieces = np.array([[4.0, np.inf], [2.0, 6.0], [np.inf, 1.0]])
-    bound = graph_bound(pieces, 30.0, 10.0)
+    options = ways([[4.0, math.inf], [2.0, 6.0], [math.inf, 1.0]])
+    bound = graph_bound(options, 2, 3.0, np.zeros(4), request_s=0.5)
     # x of piece 1 on engine 0: 4 + 2 x = 1 + 6 (1 - x) at x = 3/8.
     assert bound.compute_s == pytest.approx(4.75)
-    assert bound.engine_price == pytest.approx([0.75, 0.25])
+    assert bound.price == pytest.approx([0.75, 0.25, 0.0])
     assert bound.memory_s == 3.0
-    assert bound.total_s == pytest.approx(4.75)
-    assert graph_bound(pieces, 60.0, 10.0).total_s == 6.0
+    assert bound.total_s == pytest.approx(5.25)
+    assert graph_bound(options, 2, 6.0, np.zeros(4)).total_s == 6.0
+    assert graph_bound(options, 2, 3.0, np.zeros(4), turns_s=7.0).total_s == 7.0
+
+
+def test_a_way_with_less_work_may_fetch_more() -> None:
+    """One piece, two lowerings on one engine: 4 s, or 1 s and 9 s of the port beside the 1 s it has anyway."""
+    options = Options(np.array([0, 0]), np.array([0, 0]), np.array([4.0, 1.0]), np.zeros(2))
+    bound = graph_bound(options, 1, 1.0, np.array([0.0, 9.0]))
+    assert (bound.compute_s, bound.memory_s) == (1.0, 1.0)
+    # A share x of the second way: 4 - 3 x = 1 + 9 x at x = 1/4.
+    assert bound.total_s == pytest.approx(3.25)

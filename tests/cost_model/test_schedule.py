@@ -37,7 +37,7 @@ def full() -> Schedule:
     first = kernel(0, placed("x", 0, 50, copies=2), placed("t0", 100, 300, until=1), tilings=(tiling,))
     weights = placed("w1", 400, 200)
     ahead = Prefetch(tensor="w1", bytes=150, during=0)
-    second = kernel(1, weights, prefetch=(ahead,), algorithm="im2col", strip_rows=4, halo="cached")
+    second = kernel(1, weights, prefetch=(ahead,), algorithm="im2col", strip_rows=4, halo="rows")
     assume = {"float32": StorageAssumption(storage="int8", multiply="int8")}
     return schedule(first, second, dims={"N": 4}, assume=assume)
 
@@ -61,7 +61,7 @@ def test_a_prefetched_buffer_is_live_from_the_kernel_it_is_loaded_during() -> No
         (lambda: kernel(3, placed("a", 0, 8, until=2)), r"kernel 3 \(t3\): a is kept until kernel 2, before it starts"),
         (lambda: kernel(3, placed("a", 0, 8), placed("a", 8, 8)), r"kernel 3 \(t3\): two buffers"),
         (lambda: kernel(3, strip_rows=4), r"kernel 3 \(t3\): strip_rows and halo"),
-        (lambda: kernel(3, strip_rows=0, halo="cached"), r"kernel 3 \(t3\): strips of 0 rows"),
+        (lambda: kernel(3, strip_rows=0, halo="rows"), r"kernel 3 \(t3\): strips of 0 rows"),
         (lambda: Tiling(level="l", order=("rows",), tile={}), "tiling at l: order and tile"),
         (lambda: Tiling(level="l", order=("rows", "rows"), tile={"rows": 1}), "tiling at l: a loop is named twice"),
         (lambda: Tiling(level="l", order=("rows",), tile={"rows": 0}), "tiling at l: tile of rows is 0"),

@@ -60,7 +60,7 @@ def changed(path: list[Any], value: Any) -> str:
         (changed(["kernels", 0], "k"), r"schedule.kernels\[0\]: expected an object"),
         (changed(["kernels", 0, "speed"], 1), r"schedule.kernels\[0\]: unknown key 'speed'"),
         (changed(["kernels", 0, "nodes", 0], {"op": "Relu"}), r"kernels\[0\].nodes\[0\]: key 'output' is missing"),
-        (changed(["kernels", 1, "halo"], "none"), r"kernels\[1\].halo: expected one of recompute, cached"),
+        (changed(["kernels", 1, "halo"], "none"), r"kernels\[1\].halo: expected one of recompute, rows, both"),
         (changed(["kernels", 0, "tilings", 0, "tile"], {"h": 1}), r"tilings\[0\].tile: expected one of repeat, rows"),
         (
             changed(["kernels", 1, "prefetch", 0, "during"], 1),

@@ -12,6 +12,7 @@ from roofwright.cost_model import Placement
 from tests.machine.chip import Chip, Ints, Slot
 
 Array = NDArray[Any]
+PARTIAL = 4  # bytes of a partial sum, wherever it is
 
 
 @dataclass
@@ -42,8 +43,9 @@ class Feed:
     """
 
     def __init__(
-        self, name: str, tiles: Sequence[Ints], slides: bool, chip: Chip, memory: OffChip, owner: int | None
+        self, name: str, tiles: Sequence[Ints], slides: bool, chip: Chip, memory: OffChip, owner: int | None, width: int
     ) -> None:
+        self.width = width
         self.name, self.slides, self.chip, self.memory = name, slides, chip, memory
         self.owner, self.moved_bytes, self.done, self.early = owner, 0, 0, 0
         self.slots: list[Slot] = []
@@ -68,7 +70,7 @@ class Feed:
     def prefetch(self, count_bytes: int, size: int, dtype: np.dtype[Any]) -> None:
         """The first bytes of what the tiles load, whole elements of them; the rest comes later."""
         assert self.owner is not None
-        left = count_bytes // dtype.itemsize
+        left = count_bytes // self.width
         copies = self.chip.live[self.owner].copies
         for at, elements in enumerate(self.loads):
             if left <= 0:
@@ -77,14 +79,14 @@ class Feed:
             slot = self._slot(at, size, dtype)
             new = elements[slot.place[elements] < 0][:left]
             self.chip.write(slot, self.name, new, self.memory.get(self.name, new))
-            self.moved_bytes += len(new) * dtype.itemsize
+            self.moved_bytes += len(new) * self.width
             left -= len(new)
 
     def _slot(self, at: int, size: int, dtype: np.dtype[Any]) -> Slot:
         assert self.owner is not None
         if not self.slots:
             copies = self.chip.live[self.owner].copies
-            self.slots = [self.chip.slot(self.owner, copy, size, dtype) for copy in range(copies)]
+            self.slots = [self.chip.slot(self.owner, copy, size, dtype, self.width) for copy in range(copies)]
             self.holds = [-1] * copies
         copy = at % len(self.slots)
         if self.holds[copy] != at and not self.whole:  # a whole tensor grows in its place
@@ -96,7 +98,7 @@ class Feed:
         elements, stored = self.loads[at], self.memory.tensors[self.name]
         if self.owner is None:
             self.memory.get(self.name, elements)
-            self.moved_bytes += len(elements) * stored.itemsize
+            self.moved_bytes += len(elements) * self.width
             return
         slot = self._slot(at, len(stored), stored.dtype)
         here = slot.place[elements] >= 0
@@ -107,7 +109,7 @@ class Feed:
             self.chip.write(slot, self.name, over, self.chip.read(before, self.name, over))
             missing = missing[before.place[missing] < 0]
         self.chip.write(slot, self.name, missing, self.memory.get(self.name, missing))
-        self.moved_bytes += len(missing) * stored.itemsize
+        self.moved_bytes += len(missing) * self.width
 
     def read(self, tile: int, elements: Ints) -> Array:
         """Elements as `tile` finds them on chip."""
@@ -123,8 +125,16 @@ class Drain:
     """One result of one kernel: tiles in the copies of its buffer, each stored as late as its copy is needed again."""
 
     def __init__(
-        self, name: str, size: int, chip: Chip, memory: OffChip, owner: int | None, resident: Slot | None
+        self,
+        name: str,
+        size: int,
+        chip: Chip,
+        memory: OffChip,
+        owner: int | None,
+        resident: Slot | None,
+        widths: tuple[int, int],
     ) -> None:
+        self.width, self.room = widths  # bytes of one result, and of its place in the buffer
         self.name, self.size, self.chip, self.memory = name, size, chip, memory
         self.owner, self.resident = owner, resident
         self.stored_bytes = self.reloaded_bytes = 0
@@ -135,7 +145,9 @@ class Drain:
         self.whole = owner is not None and chip.live[owner].copies == 1
         placement: Placement | None = chip.live[owner] if owner is not None else None
         if owner is not None and placement is not None:
-            self.slots = [chip.slot(owner, copy, size, np.dtype(np.float32)) for copy in range(placement.copies)]
+            self.slots = [
+                chip.slot(owner, copy, size, np.dtype(np.float32), self.room) for copy in range(placement.copies)
+            ]
 
     @property
     def partial(self) -> str:
@@ -173,7 +185,7 @@ class Drain:
             return
         if self.now is None:
             self.memory.put(tensor, elements, values, self.size)
-            self.stored_bytes += values.nbytes
+            self.stored_bytes += len(values) * (self.width if last else PARTIAL)
             return
         self.chip.write(self.now[0], tensor, elements, values)
         self.now = (self.now[0], elements, last)
@@ -190,9 +202,9 @@ class Drain:
         tensor = self.name if last else self.partial
         values = self.chip.read(slot, tensor, elements)
         self.memory.put(tensor, elements, values, self.size)
-        self.stored_bytes += values.nbytes
+        self.stored_bytes += len(values) * (self.width if last else PARTIAL)
 
     def _again(self, elements: Ints) -> Array:
         values = self.memory.get(self.partial, elements)
-        self.reloaded_bytes += values.nbytes
+        self.reloaded_bytes += len(values) * PARTIAL
         return values

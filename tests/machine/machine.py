@@ -9,12 +9,15 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from roofwright.cost_model import Costing, GraphModel, Kernel, Placement, Schedule
+from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.kernels import storage_names
 from roofwright.graph import infer
 from roofwright.targets import Target
 from tests.machine.chip import Chip, Slot
-from tests.machine.feeds import Drain, Feed, OffChip
-from tests.machine.plan import Graph, Plan, plan
+from tests.machine.feeds import PARTIAL, Drain, Feed, OffChip
+from tests.machine.plan import Graph, Plan, Step, plan
+from tests.machine.strip_run import StripRun
+from tests.machine.stripping import StripPlan
 
 Array = NDArray[Any]
 
@@ -58,13 +61,27 @@ class Machine:
         self.owners: dict[tuple[int, str], int] = {}
         self.feeds: dict[tuple[int, str], Feed] = {}
         self.resident: dict[str, tuple[Slot, int]] = {}
+        works = [node.work for node in model.works]
+        self.dtypes = {operand.name: operand.dtype for work in works for operand in (*work.reads, *work.writes)}
+        self.in_strips: dict[int, StripPlan] = {}
         self.plans = [self._plan(kernel) for kernel in schedule.kernels]
+
+    def width(self, name: str) -> int:
+        """Bytes of one element as the machine stores it."""
+        return int(storage_of(self.dtypes.get(name, "float32"), self.target).bytes(1))
 
     def _plan(self, kernel: Kernel) -> Plan:
         tiling = next((t for t in kernel.tilings if t.level == self.level.name), None)
         work = self.costing.kernels[kernel.index]
         assert [node.key for node in work.nodes] == [node.output for node in kernel.nodes]
+        if kernel.index in self.costing.strips:
+            return self._strips(kernel.index, [o.name for o in work.reads if o.constant])
         return plan(work, tiling, int(self.costing.size.rows[kernel.index]), self.graph)
+
+    def _strips(self, index: int, constants: list[str]) -> Plan:
+        """Constants that stay are loaded as those of any kernel: once, for one tile."""
+        self.in_strips[index] = StripPlan.of(self.costing.strips[index], self.graph, constants)
+        return Plan((Step({n: np.arange(self.graph.size(n)) for n in constants}, {}, lambda *_: {}),), slides=False)
 
     def run(self, inputs: Mapping[str, Array]) -> Outcome:
         """Run all kernels in order."""
@@ -83,47 +100,55 @@ class Machine:
         """Buffers that are live from this kernel on; what is prefetched into those of later ones."""
         for kernel in self.schedule.kernels:
             for placement in kernel.buffers:
+                if placement.first_node is not None:
+                    continue  # its strips open and close it
                 if placement.level == self.level.name and kernel.live(placement)[0] == index:
                     self._reserve(kernel, placement)
         for kernel in self.schedule.kernels[index + 1 :]:
             for part in kernel.prefetch:
                 if part.during == index:
                     stored = self.memory.tensors[part.tensor]
-                    self._feed(kernel.index, part.tensor).prefetch(part.bytes, len(stored), stored.dtype)
+                    self.feed(kernel.index, part.tensor).prefetch(part.bytes, len(stored), stored.dtype)
 
     def _reserve(self, kernel: Kernel, placement: Placement) -> None:
         owner = len(self.owners)
         self.owners[kernel.index, placement.tensor] = owner
         self.chip.open(owner, placement)
         if placement in kernel.resident:
-            slot = self.chip.slot(owner, 0, self.graph.size(placement.tensor), np.dtype(np.float32))
+            size, width = self.graph.size(placement.tensor), self.width(placement.tensor)
+            slot = self.chip.slot(owner, 0, size, np.dtype(np.float32), width)
             self.resident[placement.tensor] = (slot, kernel.index)
 
     def _close(self, index: int) -> None:
         for kernel in self.schedule.kernels:
             for placement in kernel.buffers:
+                if placement.first_node is not None:
+                    continue
                 if placement.level == self.level.name and kernel.live(placement)[1] == index:
                     self.chip.close(self.owners[kernel.index, placement.tensor])
                     if placement in kernel.resident:
                         del self.resident[placement.tensor]
 
-    def _feed(self, index: int, name: str) -> Feed:
+    def feed(self, index: int, name: str) -> Feed:
+        """How one operand of a kernel comes to the chip."""
         if (index, name) not in self.feeds:
             steps, slides = self.plans[index].steps, self.plans[index].slides
             tiles = [step.reads.get(name, np.zeros(0, np.int64)) for step in steps]
             owner = self.owners.get((index, name))
-            self.feeds[index, name] = Feed(name, tiles, slides, self.chip, self.memory, owner)
+            self.feeds[index, name] = Feed(name, tiles, slides, self.chip, self.memory, owner, self.width(name))
         return self.feeds[index, name]
 
     # ---- kernels
     def _run(self, kernel: Kernel) -> Moved:
         index = kernel.index
         self._open(index)
+        if index in self.in_strips:
+            return self._run_strips(kernel)
         steps, work = self.plans[index].steps, self.costing.kernels[index]
         here = {name: slot for name, (slot, first) in self.resident.items() if first < index}
         names = dict.fromkeys(name for step in steps for name in step.reads)
         assert set(names) == {o.name for o in work.reads}, (set(names), {o.name for o in work.reads})
-        feeds = {name: self._feed(index, name) for name in names if name not in here}
+        feeds = {name: self.feed(index, name) for name in names if name not in here}
         drains = {o.name: self._drain(index, o.name) for o in work.writes}
         for at, step in enumerate(steps):
             for feed in feeds.values():
@@ -154,7 +179,29 @@ class Machine:
             streamed=not kernel.buffers and bool(self.costing.slices(index)),
         )
 
+    def _run_strips(self, kernel: Kernel) -> Moved:
+        index, plan_ = kernel.index, self.in_strips[kernel.index]
+        running = StripRun(self, kernel, plan_)
+        running.run()
+        self._close(index)
+        loads = dict(running.loads)
+        for name in plan_.constants:
+            if (index, name) in self.feeds:
+                loads[name] = self.feeds[index, name].moved_bytes
+        return Moved(
+            tiles=len(plan_.strips),
+            loads=loads,
+            weight_bytes=sum(size for name, size in loads.items() if name in plan_.constants),
+            input_bytes=sum(size for name, size in loads.items() if name not in plan_.constants),
+            output_bytes=running.stored_bytes,
+            spilled_bytes=0,
+            streamed=not kernel.buffers and bool(self.costing.slices(index)),
+        )
+
     def _drain(self, index: int, name: str) -> Drain:
         slot, first = self.resident.get(name, (None, -1))
         owner = self.owners.get((index, name)) if slot is None else None
-        return Drain(name, self.graph.size(name), self.chip, self.memory, owner, slot if first == index else None)
+        one = self.width(name)
+        widths = (one, max(one, PARTIAL) if index in self.costing.cut.searched else one)
+        here = slot if first == index else None
+        return Drain(name, self.graph.size(name), self.chip, self.memory, owner, here, widths)

@@ -60,6 +60,10 @@ POINTWISE: Mapping[str, Callable[..., Array]] = {
     "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
     "Clip": _clip,
 }
+WITH_ATTRIBUTES: Mapping[str, Callable[..., Array]] = {
+    "HardSigmoid": lambda x, attrs: np.clip(attrs.get("alpha", 0.2) * x + attrs.get("beta", 0.5), 0, 1),
+    "LeakyRelu": lambda x, attrs: np.where(x < 0, attrs.get("alpha", 0.01) * x, x),
+}
 
 
 def needs(node: gs.Node, shapes: Shapes, out: int, results: Ints, values: Mapping[str, Array]) -> list[Ints | None]:
@@ -76,7 +80,7 @@ def needs(node: gs.Node, shapes: Shapes, out: int, results: Ints, values: Mappin
         rows = results.reshape(-1, block)
         assert np.array_equal(rows, rows[:, :1] // block * block + np.arange(block)), "a tile holds parts of a row"
         return [results, *(np.broadcast_to(_flat(shapes[n]).ravel(), rows.shape).ravel() for n in names[1:])]
-    assert node.op in POINTWISE, f"the tile machine does not know {node.op}"
+    assert node.op in POINTWISE or node.op in WITH_ATTRIBUTES, f"the tile machine does not know {node.op}"
     shape = shapes[node.outputs[0].name]
     return [np.broadcast_to(_flat(shapes[n]), shape).reshape(-1)[results] if n else None for n in names]
 
@@ -100,6 +104,8 @@ def compute(node: gs.Node, shapes: Shapes, inputs: Sequence[Array | None], found
         return _softmax(data, shapes[node.inputs[0].name], int(node.attrs.get("axis", -1)))
     if node.op == "LayerNormalization":
         return _normalized(node, shapes, inputs)
+    if node.op in WITH_ATTRIBUTES:
+        return np.asarray(WITH_ATTRIBUTES[node.op](data, node.attrs))
     return np.asarray(POINTWISE[node.op](*(v for v in inputs if v is not None)))
 
 

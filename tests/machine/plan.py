@@ -123,7 +123,7 @@ def _read(reader: Reader, name: str, elements: Ints) -> Array:
 
 @dataclass
 class _Chain:
-    """Nodes without a nest, one behind the other on the same elements."""
+    """Nodes without a nest; the last one makes `results` of its output number `out`, all others what it needs."""
 
     nodes: list[gs.Node]
     graph: Graph
@@ -132,25 +132,60 @@ class _Chain:
 
     def follow(self, needed: _Needed, inside: set[str]) -> None:
         """Note what the nodes read from outside; `inside` are tensors made before them."""
-        made = set(inside)
-        for node in self.nodes:
-            for tensor, elements in zip(node.inputs, self._found(node), strict=True):
+        made = inside | {tensor.name for node in self.nodes for tensor in node.outputs}
+        for node, _, _, found in self._wanted():
+            for tensor, elements in zip(node.inputs, found, strict=True):
                 if elements is not None and tensor.name not in made:
                     needed.add(tensor.name, elements)
-            made.update(tensor.name for tensor in node.outputs)
 
     def run(self, reader: Reader, made: dict[str, Array]) -> None:
-        """Add the nodes' results to `made`."""
-        for node in self.nodes:
-            found = self._found(node)
+        """Add the nodes' results to `made`; what is there already holds `results`, element for element."""
+        place = dict.fromkeys(made, self.results)
+        for node, out, results, found in self._wanted():
             inputs = [
-                None if f is None else made[t.name] if t.name in made else _read(reader, self.graph.storage(t.name), f)
+                None
+                if f is None
+                else _pick(made[t.name], place[t.name], f)
+                if t.name in made
+                else _read(reader, self.graph.storage(t.name), f)
                 for t, f in zip(node.inputs, found, strict=True)
             ]
-            made[node.outputs[self.out].name] = compute(node, self.graph.shapes, inputs, found).astype(np.float32)
+            name = node.outputs[out].name
+            made[name] = compute(node, self.graph.shapes, inputs, found).astype(np.float32)
+            place[name] = results
 
-    def _found(self, node: gs.Node) -> list[Ints | None]:
-        return needs(node, self.graph.shapes, self.out, self.results, self.graph.constants)
+    def _wanted(self) -> list[tuple[gs.Node, int, Ints, list[Ints | None]]]:
+        """Node, output number, elements of that output and what they are made of, in order of execution."""
+        steps: list[tuple[gs.Node, int, Ints, list[Ints | None]]] = []
+        wanted = {self.nodes[-1].outputs[self.out].name: self.results} if self.nodes else {}
+        for node in reversed(self.nodes):
+            for out, tensor in enumerate(node.outputs):
+                if tensor.name not in wanted:
+                    continue
+                found = needs(node, self.graph.shapes, out, wanted[tensor.name], self.graph.constants)
+                steps.append((node, out, wanted[tensor.name], found))
+                self._add(node, found, wanted)
+        return steps[::-1]
+
+    def _add(self, node: gs.Node, found: list[Ints | None], wanted: dict[str, Ints]) -> None:
+        for tensor, elements in zip(node.inputs, found, strict=True):
+            if elements is None:
+                continue
+            same = np.array_equal(elements, self.results) and np.array_equal(
+                wanted.get(tensor.name, elements), elements
+            )
+            old = wanted.get(tensor.name, np.zeros(0, np.int64))
+            wanted[tensor.name] = self.results if same else np.union1d(old, elements[elements >= 0])
+
+
+def _pick(values: Array, place: Ints, elements: Ints) -> Array:
+    """Values of elements of any shape among those held, `place` being the numbers of these; padding is 0."""
+    if np.array_equal(place, elements):
+        return values
+    order = np.argsort(place, kind="stable")
+    at = order[np.minimum(np.searchsorted(place[order], np.maximum(elements, 0)), len(place) - 1)]
+    assert np.array_equal(place[at][elements >= 0], elements[elements >= 0]), "a node reads what no node before it made"
+    return np.where(elements >= 0, values[at], 0)
 
 
 def _plain_steps(kernel: KernelWork, size: int, pieces: int, graph: Graph) -> Iterator[Step]:

@@ -25,9 +25,7 @@ NETWORKS: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "squeezenet1_1": partial(squeezenet, version="1.1", size=64),
 }
 EXPLICIT = [
-    name
-    for name in target_names()
-    if (level := load_target(name).on_chip) is not None and level.managed == "explicit"
+    name for name in target_names() if (level := load_target(name).on_chip) is not None and level.managed == "explicit"
 ]
 
 
