@@ -36,7 +36,7 @@ class Edit:
         self.added: list[gs.Node] = []
         self._before: dict[int, list[gs.Node]] = {}
         self._last: list[gs.Node] = []
-        self._keys: dict[int, str] = {}  # of removed nodes, whose outputs are gone
+        self._keys: dict[int, str] = {}  # of nodes whose outputs are gone, or have another name
 
     # ---- making things
     def constant(self, name: str, values: NDArray[Any]) -> gs.Constant:
@@ -124,7 +124,7 @@ class Edit:
     # ---- taking nodes out
     def remove(self, node: gs.Node) -> None:
         """Detach a node, with what its bodies read; its outputs lose their producer and may go to another node."""
-        self._keys[id(node)] = key(node)
+        self._keys.setdefault(id(node), key(node))
         below = [inner for body in bodies(node) for inner in graphs_of(body)]
         for inside in [held for inner in below for held in inner.nodes]:
             self._detach(inside)
@@ -175,6 +175,7 @@ class Edit:
     def hand_over(self, old: gs.Tensor, new: gs.Tensor) -> None:
         """The node that makes `old` makes `new` (which has no producer) instead, for all of its readers."""
         maker = old.inputs[0]
+        self._keys.setdefault(id(maker), key(maker))
         self.replace_uses(old, new)
         position = next(i for i, tensor in enumerate(maker.outputs) if tensor is old)
         _drop(old.inputs, maker)

@@ -22,13 +22,16 @@ class _Info(Protocol):
     def shape(self) -> tuple[int | str | None, ...] | None: ...
 
 
-def known_values(graphs: Sequence[gs.Graph], scopes: Sequence[Mapping[str, _Info]], excluded: frozenset[str]) -> Known:
+def known_values(
+    graphs: Sequence[gs.Graph], scopes: Sequence[Mapping[str, _Info]], excluded: frozenset[str], before: Known
+) -> Known:
     """Evaluate what follows from constants and known shapes, in one pass over nodes in topological order.
 
     Args:
         graphs: the main graph and its bodies, outer first.
         scopes: what is known of each graph's tensors, by name.
         excluded: initializers that are only defaults.
+        before: what was found when less was known of the shapes.
     """
     values: dict[int, Array] = {}
     shapes: dict[int, tuple[int | str | None, ...]] = {}
@@ -39,7 +42,8 @@ def known_values(graphs: Sequence[gs.Graph], scopes: Sequence[Mapping[str, _Info
             if shape is not None:
                 shapes[id(tensor)] = shape
         for position, node in enumerate(graph.nodes):
-            value = _evaluate(node, values, shapes, excluded)
+            value = before.get((index, position))
+            value = _evaluate(node, values, shapes, excluded) if value is None else value
             if value is not None:
                 values[id(node.outputs[0])] = value
                 if node.op != "Constant":

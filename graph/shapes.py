@@ -14,12 +14,15 @@ from roofwright.graph.partial import Known, known_values
 from roofwright.graph.ports import shape_of
 from roofwright.graph.sidecar import Shape, sidecar
 from roofwright.graph.skeleton import Skeleton, proto_graphs
+from roofwright.graph.values import values_of
 from roofwright.graph.walk import graphs_of
 
 DEFAULT_BATCH = 1
 DEFAULT_DIM = 128
 _MOST_ROUNDS = 5
 _LENT = 64  # elements of an outer constant that a body's inference may want the value of
+_MISREAD_SLICE = 10  # opset (seen in onnx 1.23)
+_OPEN = " open"  # an input of unknown values, in the model that inference sees
 _LARGEST_VECTOR = 100_000  # elements of integers that carry shapes; real ones have a handful
 
 
@@ -107,6 +110,7 @@ class _Inference:
         self.symbols |= {d.dim_param for g in self.graphs for i in sidecar(g).proto.value_info for d in _dims(i)}
         self.hinted: set[int] = set()
         self.output_ids = {id(tensor) for g in self.graphs for tensor in g.outputs}
+        self.stored = [_stored(g) for g in self.graphs]
         self._lend()
         if bound is not None:
             self._bind(bound)
@@ -137,11 +141,11 @@ class _Inference:
         fed: Known = {}
         scopes = self._infer(data_prop=False)
         data_prop = not self._is_complete(scopes) and self._is_tame(scopes)
-        for _ in range(_MOST_ROUNDS):
+        for left in reversed(range(_MOST_ROUNDS)):
             scopes = self._infer(data_prop=True) if data_prop else scopes
-            if self._is_complete(scopes):
-                break
-            known = known_values(self.graphs, scopes, sidecar(self.root).overridable)
+            if self._is_complete(scopes) or (data_prop and not left):
+                break  # what is fed now would not be inferred from any more
+            known = known_values(self.graphs, scopes, sidecar(self.root).overridable, fed)
             fresh = {key: value for key, value in known.items() if key not in fed}
             if not (self._feed(fresh) | self._hint(scopes)):
                 break
@@ -158,21 +162,42 @@ class _Inference:
         return not any(isinstance(size, int) and size > _LARGEST_VECTOR for size in vectors)
 
     def _infer(self, *, data_prop: bool) -> list[Infos]:
-        try:
-            model = onnx.shape_inference.infer_shapes(self.skeleton.model, data_prop=data_prop)
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError):
-            model = self.skeleton.model  # what is declared is all that is known
-        return [self._read(graph, proto) for graph, proto in zip(self.graphs, proto_graphs(model.graph), strict=True)]
+        while True:
+            try:
+                model = onnx.shape_inference.infer_shapes(self.skeleton.model, data_prop=data_prop)
+            except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError):
+                model = self.skeleton.model  # what is declared is all that is known
+            protos = proto_graphs(model.graph)
+            scopes = [self._read(stored, proto) for stored, proto in zip(self.stored, protos, strict=True)]
+            if self.root.opset != _MISREAD_SLICE or not self._mend_slices(scopes):
+                return scopes
 
-    def _read(self, graph: gs.Graph, proto: onnx.GraphProto) -> Infos:
-        infos = {
-            tensor.name: TensorInfo(dtype_name(tensor), shape_of(tensor))
-            for node in graph.nodes
-            for tensor in node.inputs
-            if isinstance(tensor, gs.Constant)
-        }
-        for name, constant in sidecar(graph).constants.items():
-            infos[name] = TensorInfo(dtype_name(constant), shape_of(constant))
+    def _mend_slices(self, scopes: list[Infos]) -> bool:
+        """Inference of opset 10 hands the name of a dimension through a Slice that cuts it: leave that one open.
+
+        The Slice is given bounds that inference does not know, and a declaration of what else it found.
+        """
+        found = False
+        for graph, proto, infos in zip(self.graphs, self.skeleton.graphs, scopes, strict=True):
+            for node, copy in zip(graph.nodes, proto.node, strict=True):
+                made = infos.get(node.outputs[0].name) if node.op == "Slice" and node.outputs else None
+                if made is None or made.shape is None or made.dtype is None or copy.input[1] == _OPEN:
+                    continue
+                cut = _cut_axes(node, len(made.shape))
+                shape = tuple(None if axis in cut and isinstance(d, str) else d for axis, d in enumerate(made.shape))
+                if shape == made.shape:
+                    continue
+                found = True
+                copy.input[1] = _OPEN
+                noted = onnx.helper.make_tensor_value_info(node.outputs[0].name, dtype_number(made.dtype), shape)
+                proto.value_info.append(noted)
+        inputs = self.skeleton.model.graph.input
+        if found and not any(port.name == _OPEN for port in inputs):
+            inputs.append(onnx.helper.make_tensor_value_info(_OPEN, onnx.TensorProto.INT64, [None]))
+        return found
+
+    def _read(self, stored: Infos, proto: onnx.GraphProto) -> Infos:
+        infos = dict(stored)
         for info in (*proto.input, *proto.output, *proto.value_info):
             if info.type.HasField("tensor_type"):
                 infos[info.name] = self._info(info.type.tensor_type)
@@ -242,6 +267,20 @@ class _Inference:
                 noted = self._substituted(shape_of(tensor))
                 shape = noted if found.shape is None else _refined(found.shape, noted)
                 infos[tensor.name] = TensorInfo(found.dtype or dtype_name(tensor), shape)
+
+
+def _stored(graph: gs.Graph) -> Infos:
+    """Of the constants that a graph reads or holds."""
+    read = {t.name: t for node in graph.nodes for t in node.inputs if isinstance(t, gs.Constant)}
+    return {name: TensorInfo(dtype_name(t), shape_of(t)) for name, t in (read | sidecar(graph).constants).items()}
+
+
+def _cut_axes(node: gs.Node, rank: int) -> set[int]:
+    """The axes that a Slice lists; all where they are not known."""
+    axes = node.inputs[3] if len(node.inputs) > 3 else None
+    if not isinstance(axes, gs.Constant) or not rank:
+        return set(range(rank))
+    return {int(axis) % rank for axis in values_of(axes)}
 
 
 def _refined(shape: tuple[int | str | None, ...], noted: Shape) -> tuple[int | str | None, ...]:

@@ -6,7 +6,8 @@ default domain) live here and nowhere else.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from math import prod
+from typing import Any, TypeGuard
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from roofwright.graph.dtypes import dtype_name
-from roofwright.graph.onnx_io import overridable
+from roofwright.graph.sidecar import sidecar
 from roofwright.graph.walk import graphs_of
 
+_SMALL_BYTES = 4096
 STANDARD_DOMAINS = (None, "", "ai.onnx")
 
 
@@ -26,14 +28,18 @@ def key(node: gs.Node) -> str:
 
 
 class Index:
-    """Facts about a whole model that every `View` of it shares: outputs, names, constant values already read."""
+    """Facts about a whole model that every `View` of it shares: outputs, names, constant values already read.
+
+    `ops` are the operators there were when it was made; a rewrite may have written others since.
+    """
 
     def __init__(self, root: gs.Graph) -> None:
         """Walk the model once, in time linear in nodes and edges."""
         self.root = root
         self.graphs = graphs_of(root)
-        self.overridable = overridable(root)
+        self.overridable = frozenset().union(*(sidecar(body).overridable for body in self.graphs))
         self.output_ids = {id(tensor) for graph in self.graphs for tensor in graph.outputs}
+        self.ops = {node.op for graph in self.graphs for node in graph.nodes}
         self.names = set(self._names())
         self._values: dict[int, tuple[gs.Constant, NDArray[Any]]] = {}
 
@@ -65,6 +71,10 @@ class Index:
         self._values[id(constant)] = (constant, array)
         return array
 
+    def forget(self) -> None:
+        """Let go of large arrays."""
+        self._values = {at: held for at, held in self._values.items() if held[1].nbytes <= _SMALL_BYTES}
+
 
 class View:
     """Questions about one graph (the main graph or a body)."""
@@ -78,7 +88,7 @@ class View:
 
     # ---- nodes
     @staticmethod
-    def is_op(node: gs.Node | None, *ops: str) -> bool:
+    def is_op(node: gs.Node | None, *ops: str) -> TypeGuard[gs.Node]:
         """Whether a node is one of `ops` of the default domain (U9)."""
         return node is not None and node.op in ops and node.domain in STANDARD_DOMAINS
 
@@ -135,12 +145,13 @@ class View:
 
     # ---- values
     def is_constant(self, tensor: gs.Tensor | None) -> bool:
-        """Whether the value is fixed (U2): an initializer no caller can override, or the output of a Constant node."""
+        """Whether the value is fixed and dense (U2): an initializer no caller can override, or made by a Constant."""
         if tensor is None:
             return False
         if isinstance(tensor, gs.Constant):
             return tensor.name not in self.index.overridable
-        return bool(tensor.inputs) and self.is_op(tensor.inputs[0], "Constant")
+        maker = tensor.inputs[0] if tensor.inputs else None
+        return self.is_op(maker, "Constant") and "sparse_value" not in maker.attrs
 
     def constant_value(self, tensor: gs.Tensor | None) -> NDArray[Any] | None:
         """The array of a constant, None for anything else. Callers must not write into it."""
@@ -149,6 +160,13 @@ class View:
         if isinstance(tensor, gs.Constant):
             return self.index.values(tensor)
         return self._constant_node_value(tensor.inputs[0])
+
+    def small_constant(self, tensor: gs.Tensor | None, most: int) -> NDArray[Any] | None:
+        """The array of a constant of at most so many elements; larger initializers stay unread."""
+        if isinstance(tensor, gs.Constant) and prod(tensor.shape) > most:
+            return None
+        value = self.constant_value(tensor)  # what a Constant node makes may be declared with names for sizes
+        return None if value is None or value.size > most else value
 
     def _constant_node_value(self, node: gs.Node) -> NDArray[Any] | None:
         for name, value in node.attrs.items():

@@ -11,8 +11,8 @@ def bodies(node: gs.Node) -> list[gs.Graph]:
     for value in node.attrs.values():
         if isinstance(value, gs.Graph):
             found.append(value)
-        elif isinstance(value, list):
-            found += [item for item in value if isinstance(item, gs.Graph)]
+        elif isinstance(value, list) and value and isinstance(value[0], gs.Graph):  # an attribute has one type
+            found += value
     return found
 
 
@@ -21,7 +21,8 @@ def graphs_of(root: gs.Graph) -> list[gs.Graph]:
     found, position = [root], 0
     while position < len(found):
         for node in found[position].nodes:
-            found += bodies(node)
+            if node.attrs:
+                found += bodies(node)
         position += 1
     return found
 

@@ -40,14 +40,13 @@ def target_dtype(node: gs.Node, view: View) -> str | None:
 
 def is_noop_cast(node: gs.Node, view: View) -> bool:
     """Whether a cast gives its input's own type."""
-    to = target_dtype(node, view)
-    return to is not None and to == view.dtype(view.input(node, 0))
+    return target_dtype(node, view) == (view.dtype(view.input(node, 0)) or "")
 
 
 def is_lossless(source: str, target: str) -> bool:
     """Whether every value of `source` survives in `target` (8-bit and narrower floats: never said)."""
     if source == "bool":
-        return target in _INTEGER_BITS or target in _MANTISSA
+        return target in ("bool", *_INTEGER_BITS, *_MANTISSA)
     if source in _INTEGER_BITS:
         return _holds_integer(source, target)
     if source in _MANTISSA and target in _MANTISSA:
@@ -93,13 +92,11 @@ class MergeCasts(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The second cast and what the first one read."""
         first = view.producer(view.input(node, 0))
-        if first is None or not view.is_op(first, "Cast", "CastLike"):
+        if not view.is_op(first, "Cast", "CastLike"):
             return None
-        source = view.input(first, 0)
+        source = first.inputs[0]
         names = (view.dtype(source), target_dtype(first, view), target_dtype(node, view))
-        if source is None or None in names or not _skippable(*(str(name) for name in names)):
-            return None
-        return cls(node, source)
+        return cls(node, source) if _skippable(*map(str, names)) else None
 
     def apply(self, edit: Edit) -> None:
         """The second cast reads the source (and is then a no-op where the types agree)."""
@@ -120,14 +117,13 @@ class CastOfFill(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """Both nodes and the new value: a small integer, which every type holds."""
-        middle, to = view.input(node, 0), target_dtype(node, view)
-        inner = view.producer(middle)
-        if inner is None or middle is None or not view.is_op(inner, "ConstantOfShape") or to not in _FILLS:
+        inner, to = view.producer(node.inputs[0]), target_dtype(node, view)
+        if not view.is_op(inner, "ConstantOfShape") or to not in _FILLS:
             return None
         held = view.attr(inner, "value")
         value = np.zeros(1, np.float32) if held is None else view.index.values(held)
         is_plain = value.size == 1 and value.dtype.kind in "fiub" and value.reshape(-1)[0] in (0, 1)
-        if not is_plain or np.signbit(value.astype(np.float64)).any() or view.sole_consumer(middle) is not node:
+        if not is_plain or view.sole_consumer(node.inputs[0]) is not node:
             return None
         return cls(node, inner, value.reshape(1).astype(numpy_dtype(dtype_number(to))))
 

@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import Edit, Index, View, bodies, key
+from roofwright.graph import Edit, Index, View, key
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 
 _NOT_REPEATABLE = frozenset(
     ("RandomUniform", "RandomUniformLike", "RandomNormal", "RandomNormalLike", "Multinomial", "Bernoulli", "Dropout")
 )
-_NEVER = _NOT_REPEATABLE | {"Identity"}  # Identity only carries names; file `identities` takes out the others
+_QDQ = ("QuantizeLinear", "DequantizeLinear")  # runtimes look for a pair of its own around each operator
+_NEVER = _NOT_REPEATABLE.union(_QDQ, ["Identity"])  # Identity carries names; file `identities` takes out the others
 _SAMPLE_BYTES = 512
 Key = tuple[object, ...]
 
@@ -29,8 +30,10 @@ class CommonSubexpressions(Pass):
     4. Initializers of equal dtype, shape and bytes become one (weight tying); compared in full, and read only where
        dtype, shape and a sample agree. Never one that a caller can override, nor an output.
     5. A body: the same among the nodes of one body; values of different bodies never meet.
+    6. A Constant that makes an output stays: an Identity of another one would be folded to a Constant again.
 
-    Declines for random operators, Dropout, nodes with bodies, custom domains: two of them are not one.
+    Declines for random operators, Dropout, nodes with bodies, custom domains: two of them are not one. QuantizeLinear
+    and DequantizeLinear belong to pass qdq: runtimes look for a pair of its own around each operator.
 
     Numerics: exact. References: value numbering, Alpern, Wegman, Zadeck, POPL 1988, doi:10.1145/73560.73561.
     """
@@ -60,7 +63,7 @@ def _merge_nodes(view: View, edit: Edit) -> list[Record]:
     records = []
     for node in list(view.graph.nodes):
         signature = _signature(node, view, renamed)
-        if signature is None:
+        if signature is None or (node.op == "Constant" and view.is_output(node.outputs[0])):  # case 6
             continue
         first = seen.setdefault(signature, node)
         if first is not node:
@@ -73,7 +76,7 @@ def _merge_nodes(view: View, edit: Edit) -> list[Record]:
 
 def _signature(node: gs.Node, view: View, renamed: dict[int, gs.Tensor]) -> Key | None:
     """What two nodes must share to be one; None where a node is never merged."""
-    if node.op in _NEVER or not view.is_op(node, node.op) or bodies(node):
+    if node.op in _NEVER or not view.is_op(node, node.op):
         return None
     attributes = _attributes(node, view)
     if attributes is None:

@@ -52,7 +52,7 @@ def _inline_all(view: View) -> list[Record]:
         node = work.popleft()
         condition = view.scalar(view.input(node, 0))
         branch = None if condition is None else node.attrs.get(_BRANCHES[bool(condition)])
-        if branch is None or len(branch.outputs) != len(node.outputs):
+        if branch is None:
             continue
         moved = list(branch.nodes)
         record = Record("inline-branch", key(node), "If", True, removed=("If",), added=tuple(n.op for n in moved))

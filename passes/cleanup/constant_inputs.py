@@ -42,7 +42,7 @@ def permutation(node: gs.Node, view: View) -> list[int] | None:
 def slice_bounds(node: gs.Node, view: View) -> tuple[list[int], list[int], list[int], list[int]] | None:
     """Starts, ends, axes and steps of a Slice where all are constant and the axes are distinct."""
     starts, ends = integers(node, view, "starts", 1), integers(node, view, "ends", 2)
-    if starts is None or ends is None or len(starts) != len(ends):
+    if starts is None or ends is None:
         return None
     axes: list[int] | None = list(range(len(starts)))
     steps: list[int] | None = [1] * len(starts)
@@ -50,14 +50,12 @@ def slice_bounds(node: gs.Node, view: View) -> tuple[list[int], list[int], list[
         axes = integers(node, view, "axes", 3)
     if view.input(node, 4) is not None:
         steps = integers(node, view, "steps", 4)
-    rank = view.rank(view.input(node, 0))
-    if axes is not None and rank is not None:
-        axes = normalised(axes, rank)
-    if axes is None or steps is None or not len(starts) == len(axes) == len(steps):
+    if axes is None or steps is None:
         return None
-    if any(axis < 0 for axis in axes) or len(set(axes)) != len(axes):
-        return None
-    return starts, ends, axes, steps
+    rank = view.rank(node.inputs[0])
+    places = [axis + (rank or 0) if axis < 0 else axis for axis in axes]
+    distinct = {place for place in places if place >= 0}
+    return (starts, ends, places, steps) if len(distinct) == len(starts) else None
 
 
 def all_equal(values: NDArray[Any], number: float) -> bool:

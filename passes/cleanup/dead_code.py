@@ -73,7 +73,7 @@ def _reads(node: gs.Node) -> list[gs.Tensor]:
 
 
 def _is_dead(node: gs.Node, view: View) -> bool:
-    if not node.outputs or any(tensor.outputs or view.is_output(tensor) for tensor in node.outputs):
+    if any(tensor.outputs or view.is_output(tensor) for tensor in node.outputs):
         return False
     below = [graph for body in bodies(node) for graph in graphs_of(body)]
     return all(view.is_op(held, held.op) for held in (node, *(n for graph in below for n in graph.nodes)))
@@ -108,17 +108,14 @@ def _drop_functions(index: Index) -> list[str]:
         return []
     by_name = {(function.domain, function.name): function for function in held}
     waiting = [(node.domain or "", node.op) for graph in index.graphs for node in graph.nodes]
-    called: set[tuple[str, str]] = set()
     while waiting:
-        name = waiting.pop()
-        if name in called or name not in by_name:
+        function = by_name.pop(waiting.pop(), None)
+        if function is None:
             continue
-        called.add(name)
-        groups = [by_name[name].node]
+        groups = [function.node]
         while groups:
             for node in groups.pop():
                 waiting.append((node.domain, node.op_type))
                 groups += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
-    dropped = [function.name for function in held if (function.domain, function.name) not in called]
-    held[:] = [function for function in held if (function.domain, function.name) in called]
-    return dropped
+    held[:] = [function for function in held if (function.domain, function.name) not in by_name]
+    return [function.name for function in by_name.values()]

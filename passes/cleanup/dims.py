@@ -42,11 +42,9 @@ class SymbolicShapes:
 
     def value(self, tensor: gs.Tensor | None) -> list[Any] | None:
         """The integers and symbols in a one-dimensional tensor."""
-        if tensor is None:
-            return None
         held = self.values.get(id(tensor))
-        if held is None and self.view.is_constant(tensor) and prod(tensor.shape or (0,)) <= _MOST_DIMS:
-            held = self.view.constant_value(tensor)
+        if held is None:
+            held = self.view.small_constant(tensor, _MOST_DIMS)
         if held is None or held.ndim != 1 or held.dtype.kind not in "iuO":
             return None
         return [item if isinstance(item, Symbol) else int(item) for item in held]
@@ -73,7 +71,7 @@ class SymbolicShapes:
         self._dims[id(tensor)] = kept
         return kept
 
-    def note(self, tensor: gs.Variable, dims: Dims) -> None:
+    def note(self, tensor: gs.Tensor, dims: Dims) -> None:
         """Write down what has a name or a number, for the passes after this one; outputs keep what they declare."""
         if self.view.is_output(tensor):
             return

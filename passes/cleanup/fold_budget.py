@@ -27,7 +27,7 @@ class Budget:
         """Put a node's tensors in one group; returns the bytes that the group reads."""
         root = self._find(id(outputs[0]))
         for tensor in (*inputs, *outputs):
-            if not tensor.name or (isinstance(tensor, gs.Constant) and tensor._values.nbytes < _SMALL_BYTES):
+            if isinstance(tensor, gs.Constant) and tensor._values.nbytes < _SMALL_BYTES:
                 continue
             if isinstance(tensor, gs.Constant) and id(tensor) not in self._parent:
                 self._read[id(tensor)] = {id(tensor): tensor}

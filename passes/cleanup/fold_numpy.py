@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from roofwright.graph import evaluate, numpy_dtype
 
 Array = NDArray[Any]
-MOVES = frozenset(  # no arithmetic: any size and element type, and dimensions that are not known (dtype object)
+MOVES = frozenset(  # no arithmetic: any size and element type
     ("Identity", "Concat", "Gather", "Slice", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
 )
 _EXACT = frozenset(  # correctly rounded by IEEE 754, or not rounded
@@ -44,12 +44,12 @@ def by_numpy(op: str, arguments: list[Array | None], attrs: Mapping[str, Any]) -
     given = [argument for argument in arguments if argument is not None]
     kinds = {argument.dtype.kind for argument in given}
     if op == "ConstantOfShape":
-        return _filled(given, attrs)
-    if op == "Expand" and "O" not in kinds:
+        return _filled(given[0], attrs)
+    if op == "Expand":
         return _expanded(given)
     if op in MOVES:
         return evaluate(op, arguments, attrs)
-    if "O" in kinds or sum(argument.size for argument in given) > _MOST_ELEMENTS:
+    if sum(argument.size for argument in given) > _MOST_ELEMENTS:
         return None
     if op == "Cast":
         return _cast(given[0], numpy_dtype(attrs["to"]))
@@ -75,19 +75,14 @@ def has_bad_divisor(op: str, arguments: list[Array | None]) -> bool:
     return minus_one or bool(np.any(divisor == 0))
 
 
-def _filled(given: list[Array], attrs: Mapping[str, Any]) -> Array | None:
-    held = attrs.get("value")
-    fill = np.zeros(1, np.float32) if held is None else held
-    if given[0].dtype.kind not in "iu" or not isinstance(fill, np.ndarray) or fill.size != 1:
-        return None
-    return np.full(tuple(int(size) for size in given[0].reshape(-1)), fill.reshape(-1)[0], fill.dtype)
+def _filled(shape: Array, attrs: Mapping[str, Any]) -> Array:
+    fill = attrs.get("value", np.zeros(1, np.float32))
+    return np.full(tuple(int(size) for size in shape), fill.reshape(-1)[0], fill.dtype)
 
 
 def _expanded(given: list[Array]) -> Array | None:
-    if len(given) != 2 or given[1].dtype.kind not in "iu":
-        return None
     try:
-        shape = np.broadcast_shapes(given[0].shape, tuple(int(size) for size in given[1].reshape(-1)))
+        shape = np.broadcast_shapes(given[0].shape, tuple(int(size) for size in given[1]))
     except ValueError:
         return None
     return np.ascontiguousarray(np.broadcast_to(given[0], shape)).reshape(shape)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from roofwright.graph import View, bodies, dtype_number, key, numpy_dtype
+from roofwright.graph import View, dtype_number, key, numpy_dtype
 from roofwright.passes.base import Record
 from roofwright.passes.cleanup.dim_rules import tell
 from roofwright.passes.cleanup.dims import SymbolicShapes
@@ -21,6 +21,7 @@ Array = NDArray[Any]
 Call = tuple[str, list[gs.Tensor], dict[str, Any]]
 _READ_ELEMENTS = 1 << 14  # constants up to this size may be read to predict a size or to evaluate with numpy
 _LAST_ATTRIBUTE_RESHAPE = 4
+_FIRST_CONSTANT_OF_ALL, _FIRST_TYPES = 9, ("float16", "float32", "float64")  # types of Constant before
 _MOST_PICKS = 64
 _UNKNOWN_ITEMSIZE_BYTES = 8
 
@@ -103,14 +104,17 @@ class FoldPlan:
     def is_needed(self, tensor: gs.Tensor) -> bool:
         """Whether anything that stays reads the output of a folded node."""
         stays = any(id(reader) not in self.folded for reader in self.view.consumers(tensor))
-        return bool(tensor.name) and (stays or self.view.is_output(tensor))
+        return stays or self.view.is_output(tensor)
 
     # ---- what is known
     def _is_candidate(self, node: gs.Node) -> bool:
-        if node.op not in FOLDABLE or not self.view.is_op(node, node.op) or bodies(node) or not node.inputs:
+        if node.op not in FOLDABLE or not self.view.is_op(node, node.op):
             return False
-        if not any(tensor.outputs or self.view.is_output(tensor) for tensor in node.outputs):
+        outputs = [tensor for tensor in node.outputs if self.view.is_output(tensor)]
+        if not outputs and not any(tensor.outputs for tensor in node.outputs):
             return False
+        if self.view.opset < _FIRST_CONSTANT_OF_ALL and any(self.view.dtype(t) not in _FIRST_TYPES for t in outputs):
+            return False  # no Constant could make the output
         old_reshape = node.op == "Reshape" and self.view.opset <= _LAST_ATTRIBUTE_RESHAPE
         return not old_reshape and all(self.view.dtype(tensor) != "string" for tensor in (*node.inputs, *node.outputs))
 
@@ -120,10 +124,7 @@ class FoldPlan:
     def _small(self, tensor: gs.Tensor) -> Array | None:
         if id(tensor) in self.values:
             return self.values[id(tensor)]
-        if not self.view.is_constant(tensor):
-            return None
-        shape = tensor.shape
-        return self.view.constant_value(tensor) if shape is None or prod(shape) <= _READ_ELEMENTS else None
+        return self.view.small_constant(tensor, _READ_ELEMENTS)
 
     def _whole(self, tensor: gs.Tensor) -> Array | None:
         known = self.values.get(id(tensor))
@@ -154,11 +155,9 @@ class FoldPlan:
 
     def _with_symbols(self, node: gs.Node, op: str, arguments: list[Any], attrs: dict[str, Any]) -> Array | None:
         """Case 7."""
-        dtype = self.view.dtype(node.outputs[0]) or self.view.dtype(node.inputs[0]) or ""
         if op == "Cast":
-            same = attrs["to"] == dtype_number("int64") and self.view.dtype(node.inputs[0]) != "int32"
-            return arguments[0] if same else None
-        if any(argument is None for argument in arguments) or dtype not in ("int64", "bool"):
+            return arguments[0] if attrs["to"] == dtype_number("int64") else None
+        if any(argument is None for argument in arguments):
             return None
         value = computed(op, arguments, attrs, self.shapes.symbols)
         return None if value is None else _array(value, "int64")
@@ -190,8 +189,6 @@ class FoldPlan:
         return ""
 
     def _operand(self, tensor: gs.Tensor, value: Array | None) -> Operand | None:
-        if not tensor.name:
-            return None
         if value is not None:
             return Operand(value.shape, value.size, value)
         if id(tensor) in self._sizes:

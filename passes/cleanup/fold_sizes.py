@@ -138,7 +138,7 @@ def _broadcast_size(shapes: list[Shape]) -> int:
 
 
 def _first(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
-    return operands[0].elements if operands and operands[0] is not None else None
+    return operands[0].elements if operands[0] is not None else None
 
 
 def _sum(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
@@ -172,10 +172,10 @@ def _tiled(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
 def _padded(operands: Operands, attrs: Mapping[str, Any]) -> int | None:
     pads: list[int] | None = attrs.get("pads") or _values(operands, 1)
     data = operands[0]
-    if not pads or data is None or data.shape is None or len(operands) > 3:
+    if pads is None or data is None or data.shape is None or len(pads) != 2 * len(data.shape):
         return None
     half = len(pads) // 2
-    return prod(size + low + high for size, low, high in zip(data.shape, pads[:half], pads[half:], strict=False))
+    return prod(size + low + high for size, low, high in zip(data.shape, pads[:half], pads[half:], strict=True))
 
 
 def _range(operands: Operands, attrs: Mapping[str, Any]) -> int | None:

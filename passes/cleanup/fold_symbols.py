@@ -34,7 +34,7 @@ def write_symbols(plan: FoldPlan, edit: Edit) -> list[Record]:
     seen: dict[tuple[Any, ...], gs.Tensor] = {}
     records: list[Record] = []
     for node in plan.view.graph.nodes:
-        if id(node) in edit.removed or not plan.view.is_op(node, node.op):
+        if not plan.view.is_op(node, node.op):
             continue
         record = (
             _same_value(plan, edit, node, seen)
@@ -49,9 +49,9 @@ def write_symbols(plan: FoldPlan, edit: Edit) -> list[Record]:
 
 def _same_value(plan: FoldPlan, edit: Edit, node: gs.Node, seen: dict[tuple[Any, ...], gs.Tensor]) -> Record | None:
     """Case 7: readers of a value that an earlier node makes already read that."""
-    out = node.outputs[0] if len(node.outputs) == 1 else None
-    value = None if out is None else plan.values.get(id(out))
-    if out is None or value is None or value.dtype != object or not out.outputs or plan.view.is_output(out):
+    out = node.outputs[0] if node.outputs else gs.Variable.empty()  # without outputs: folded a moment ago
+    value = plan.values.get(id(out))
+    if value is None or plan.view.is_output(out):
         return None
     first = seen.setdefault((plan.view.dtype(out), value.shape, *value.reshape(-1)), out)
     if first is out:
@@ -62,18 +62,11 @@ def _same_value(plan: FoldPlan, edit: Edit, node: gs.Node, seen: dict[tuple[Any,
 
 def _vanished(plan: FoldPlan, edit: Edit, node: gs.Node) -> Record | None:
     """Case 8."""
-    if node.op not in _MAY_VANISH or len(node.outputs) != 1:
+    if node.op not in _MAY_VANISH or not node.outputs:
         return None
-    source, out = plan.view.input(node, 0), node.outputs[0]
-    before = plan.shapes.of(source)
-    if source is None or before is None or not plan.view.can_bypass(node, source):
-        return None
-    after = plan.shapes.of(out)
-    if (
-        after is None
-        or len(after) != len(before)
-        or any(a is not b and a != b for a, b in zip(after, before, strict=True))
-    ):
+    source = node.inputs[0]
+    before, after = plan.shapes.of(source), plan.shapes.of(node.outputs[0])
+    if before is None or after is None or not _are_same(after, before) or not plan.view.can_bypass(node, source):
         return None
     if node.op == "Slice" and any(size is not None for size in _reversed_steps(plan, node)):
         return None
@@ -93,19 +86,19 @@ def _reversed_steps(plan: FoldPlan, node: gs.Node) -> list[Any]:
 
 def _unexpanded(plan: FoldPlan, edit: Edit, node: gs.Node) -> Record | None:
     """Case 9."""
-    if node.op not in _BROADCASTING or not any(plan.view.is_op(plan.view.producer(t), "Expand") for t in node.inputs):
+    if node.op not in _BROADCASTING:
         return None
-    after, records = plan.shapes.of(node.outputs[0]), 0
+    records = 0
     for position, tensor in enumerate(node.inputs):
         expand = plan.view.producer(tensor)
-        if after is None or expand is None or not plan.view.is_op(expand, "Expand"):
+        if not plan.view.is_op(expand, "Expand"):
             continue
         others = [expand.inputs[0] if place == position else held for place, held in enumerate(node.inputs)]
-        known = [plan.shapes.of(held) for held in others]
+        known = [plan.shapes.of(held) for held in (*others, node.outputs[0])]
         joined: Dims = []
-        for dims in known:
+        for dims in known[:-1]:
             joined = plan.shapes.joined(joined, dims or [])
-        if None not in known and _are_same(joined, after):
+        if None not in known and _are_same(joined, known[-1] or []):
             edit.set_input(node, position, expand.inputs[0])
             records += 1
     return Record("drop-expand", key(node), node.op, applied=True) if records else None
@@ -121,7 +114,7 @@ def _with_target(plan: FoldPlan, edit: Edit, node: gs.Node) -> Record | None:
     """Case 5."""
     wanted = plan.view.input(node, 1) if node.op in _TARGETS else None
     partial = None if wanted is None else plan.values.get(id(wanted))
-    if partial is None or partial.dtype != object or partial.ndim != 1:
+    if partial is None:
         return None
     source = plan.shapes.of(plan.view.input(node, 0))
     target = _reshaped(plan, node, list(partial), source) if node.op == "Reshape" else _expanded(list(partial), source)

@@ -26,15 +26,14 @@ _IDEMPOTENT = {
     "Round": ("Ceil", "Floor", "Round"),
 }
 _INVOLUTIONS = ("Not", "Neg")
-_FIRST_DROPOUT_WITH_MODE, _LAST_DROPOUT_WITH_FLAG = 12, 6
-_FIRST_RESIZE_WITH_ROI = 11
+_LAST_DROPOUT_WITH_FLAG = 6
 
 
 def _dropout(node: gs.Node, view: View) -> bool:
     """Case 2."""
     if view.opset <= _LAST_DROPOUT_WITH_FLAG and not view.attr(node, "is_test", 0):
         return False
-    mode = view.input(node, 2) if view.opset >= _FIRST_DROPOUT_WITH_MODE else None
+    mode = view.input(node, 2)
     if mode is not None and view.scalar(mode) != 0:
         raise Decline("it is in training mode, or a caller may switch that on")
     for mask in node.outputs[1:]:
@@ -60,7 +59,7 @@ def _reshape(node: gs.Node, view: View) -> bool:
         return True
     source, target = view.input(node, 0), integers(node, view, "shape", 1)
     shape = None if source is None else source.shape
-    if shape is None or target is None or len(target) != len(shape) or target.count(-1) > 1:
+    if shape is None or target is None or len(target) != len(shape):
         return False
     copies = 0 if not view.attr(node, "allowzero", 0) else None
     return all(want in (-1, copies) or want == have for want, have in zip(target, shape, strict=True))
@@ -85,15 +84,14 @@ def _pad(node: gs.Node, view: View) -> bool:
 
 def _tile(node: gs.Node, view: View) -> bool:
     repeats = integers(node, view, "repeats", 1)
-    return len(node.inputs) == 2 and repeats is not None and all(count == 1 for count in repeats)
+    return repeats is not None and all(count == 1 for count in repeats)
 
 
 def _slice(node: gs.Node, view: View) -> bool:
     """Case 6."""
-    bounds, source = slice_bounds(node, view), view.input(node, 0)
-    if bounds is None or source is None:
+    bounds, shape = slice_bounds(node, view), node.inputs[0].shape
+    if bounds is None:
         return False
-    shape = source.shape
     for start, end, axis, step in zip(*bounds, strict=True):
         size = shape[axis] if shape is not None and axis < len(shape) else None
         reaches = end >= (size if isinstance(size, int) else _TO_THE_END)
@@ -104,12 +102,12 @@ def _slice(node: gs.Node, view: View) -> bool:
 
 def _resize(node: gs.Node, view: View) -> bool:
     """Case 5b."""
-    if view.opset < _FIRST_RESIZE_WITH_ROI or view.attr(node, "coordinate_transformation_mode") == "tf_crop_and_resize":
+    if view.attr(node, "coordinate_transformation_mode") == "tf_crop_and_resize":
         return False
     scales = view.constant_value(view.input(node, 2))
     if scales is not None and scales.size:
         return bool(np.all(scales == 1))
-    return view.input(node, 3) is not None and not view.attr(node, "axes") and _same_shape(node, view)
+    return view.input(node, 3) is not None and _same_shape(node, view)
 
 
 def _single(node: gs.Node, view: View) -> bool:
@@ -154,8 +152,8 @@ class BypassNoop(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The node and the value it returns."""
-        source = view.input(node, 0)
-        if source is None or not view.can_bypass(node, source) or not _RULES[node.op](node, view):
+        source = node.inputs[0]
+        if not view.can_bypass(node, source) or not _RULES[node.op](node, view):
             return None
         return cls(node, source)
 
@@ -177,15 +175,11 @@ class Idempotent(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The second node, and the value to read instead of its output."""
-        source = view.input(node, 0)
+        source = node.inputs[0]
         first = view.producer(source)
-        if first is None or source is None:
+        if not view.is_op(first, node.op, *_IDEMPOTENT.get(node.op, ())):
             return None
-        if view.is_op(first, *_IDEMPOTENT.get(node.op, ())):
-            return cls(node, source) if view.can_bypass(node, source) else None
-        origin = view.input(first, 0)
-        if node.op not in _INVOLUTIONS or not view.is_op(first, node.op) or origin is None:
-            return None
+        origin = first.inputs[0] if node.op in _INVOLUTIONS else source
         return cls(node, origin) if view.can_bypass(node, origin) else None
 
     def apply(self, edit: Edit) -> None:

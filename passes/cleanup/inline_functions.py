@@ -70,19 +70,18 @@ def _inlined(call: gs.Node, known: Library, edit: Edit) -> Record:
 
 def _reachable(start: Name, known: Library) -> list[onnx.FunctionProto]:
     """The function and all that it calls."""
-    found: dict[Name, onnx.FunctionProto] = {}
-    waiting = [start]
+    left, found, waiting = dict(known), [], [start]
     while waiting:
-        name = waiting.pop()
-        if name in found or name not in known:
+        function = left.pop(waiting.pop(), None)
+        if function is None:
             continue
-        found[name] = known[name]
-        groups = [known[name].node]
+        found.append(function)
+        groups = [function.node]
         while groups:
             for node in groups.pop():
                 waiting.append((node.domain, node.op_type))
                 groups += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
-    return list(found.values())
+    return found
 
 
 def _obstacle(needed: list[onnx.FunctionProto], versions: dict[str, int]) -> str:

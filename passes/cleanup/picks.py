@@ -19,19 +19,18 @@ _REDUCTIONS = (
 
 
 def _axes(node: gs.Node, view: View, rank: int | None) -> list[int] | None:
-    """The axes of a node in a tensor of this rank, sorted; None where not known."""
+    """The axes of a node, sorted, from the front where the rank is known; None where they are not constant."""
     axes = integers(node, view, "axes", 1)
-    if axes is None or (rank is None and any(axis < 0 for axis in axes)):
+    if axes is None:
         return None
     found = axes if rank is None else normalised(axes, rank)
     return None if found is None else sorted(found)
 
 
-def _axis(node: gs.Node, view: View) -> int | None:
+def _axis(node: gs.Node, view: View) -> int:
+    """The axis of a node, from the front where the rank is known."""
     axis, rank = view.attr(node, "axis", 0), view.rank(view.input(node, 0))
-    if axis >= 0:
-        return int(axis)
-    return None if rank is None else int(axis + rank)
+    return int(axis) if axis >= 0 or rank is None else int(axis + rank)
 
 
 def _sole_maker(node: gs.Node, view: View) -> gs.Node | None:
@@ -61,10 +60,10 @@ class GatherKeepsAxis(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """Both nodes and the index."""
         inner = _sole_maker(node, view)
-        if inner is None or not view.is_op(inner, "Gather") or view.rank(view.input(inner, 1)) != 0:
+        if not view.is_op(inner, "Gather") or view.rank(view.input(inner, 1)) != 0:
             return None
-        index, axis = _indices(inner, view), _axis(inner, view)
-        if index is None or axis is None or _axes(node, view, view.rank(view.input(inner, 0))) != [axis]:
+        index = _indices(inner, view)
+        if index is None or _axes(node, view, view.rank(view.input(inner, 0))) != [_axis(inner, view)]:
             return None
         return cls(node, inner, index[0])
 
@@ -90,7 +89,7 @@ class SqueezeOfPick(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """Both nodes, the axis, and which element of it is left."""
         inner = _sole_maker(node, view)
-        if inner is None or not view.is_op(inner, "Gather", "Slice"):
+        if not view.is_op(inner, "Gather", "Slice"):
             return None
         picked = _gathered(inner, view) if inner.op == "Gather" else _sliced(inner, view)
         rank = view.rank(view.input(inner, 0))
@@ -112,10 +111,10 @@ class SqueezeOfPick(Rewrite):
 
 
 def _gathered(node: gs.Node, view: View) -> tuple[int, int] | None:
-    index, axis = _indices(node, view), _axis(node, view)
-    if index is None or axis is None or len(index) != 1 or view.rank(view.input(node, 1)) != 1:
+    index = _indices(node, view)
+    if index is None or view.rank(view.input(node, 1)) != 1:
         return None
-    return axis, index[0]
+    return _axis(node, view), index[0]
 
 
 def _sliced(node: gs.Node, view: View) -> tuple[int, int] | None:
@@ -177,7 +176,7 @@ class ConcatOfGathers(Rewrite):
 def _picker(tensor: gs.Tensor, axis: int, node: gs.Node, view: View) -> gs.Node | None:
     """The Gather with constant indices along the axis that makes `tensor` for `node` alone."""
     maker = view.producer(tensor)
-    if maker is None or not view.is_op(maker, "Gather") or view.sole_consumer(tensor) is not node:
+    if not view.is_op(maker, "Gather") or view.sole_consumer(tensor) is not node:
         return None
     is_list = view.rank(view.input(maker, 1)) == 1 and _indices(maker, view) is not None
     return maker if is_list and _axis(maker, view) == axis else None
@@ -201,13 +200,12 @@ class ReduceKeepsDims(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """Both nodes."""
         inner = _sole_maker(node, view)
-        if inner is None or not view.is_op(inner, *_REDUCTIONS, "ArgMax", "ArgMin"):
+        if not view.is_op(inner, *_REDUCTIONS, "ArgMax", "ArgMin"):
             return None
         if bool(view.attr(inner, "keepdims", 1)) is not (node.op == "Squeeze"):
             return None
         rank = view.rank(view.input(inner, 0))
-        axis = _axis(inner, view)
-        axes = _axes(inner, view, rank) if inner.op in _REDUCTIONS else [axis] if axis is not None else None
+        axes = _axes(inner, view, rank) if inner.op in _REDUCTIONS else [_axis(inner, view)]
         return cls(node, inner) if axes and _axes(node, view, rank) == axes else None
 
     def apply(self, edit: Edit) -> None:

@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Numerics, Rewrite
-from roofwright.passes.cleanup.constant_inputs import integers, slice_bounds
+from roofwright.passes.cleanup.constant_inputs import has_operand, integers, slice_bounds
 
 _TO_THE_END = 2**31 - 1
 
@@ -21,13 +21,12 @@ def _axis(node: gs.Node, view: View, default: int) -> int | None:
     return None if rank is None else int(axis + rank)
 
 
-def _sizes(node: gs.Node, view: View, axis: int) -> list[int] | None:
-    """The sizes of a Concat's inputs along its axis, where all are known."""
-    shapes = [tensor.shape for tensor in node.inputs]
-    found = [
-        shape[axis] for shape in shapes if shape is not None and axis < len(shape) and isinstance(shape[axis], int)
-    ]
-    return found if len(found) == len(shapes) else None
+def _sizes(node: gs.Node, view: View) -> tuple[int, list[int]] | None:
+    """The axis of a Concat from the front, and the sizes of its inputs along it, where all are known."""
+    axis = view.attr(node, "axis", 1)
+    shapes = [tensor.shape for tensor in node.inputs if tensor.shape is not None]
+    sizes = [size for shape in shapes for size in shape[axis:][:1] if isinstance(size, int)]
+    return (axis % len(shapes[0]), sizes) if len(sizes) == len(node.inputs) else None
 
 
 @dataclass(frozen=True)
@@ -43,43 +42,34 @@ class ConcatOfParts(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The node and what its inputs were cut from."""
-        makers = [view.producer(tensor) for tensor in node.inputs]
-        first, axis = makers[0] if makers else None, _axis(node, view, 1)
-        if first is None or axis is None or not view.is_op(first, "Split", "Slice"):
+        first, axis = view.producer(node.inputs[0]), _axis(node, view, 1)
+        if axis is None or not view.is_op(first, "Split", "Slice"):
             return None
-        source = view.input(first, 0)
-        cut = _is_whole_split if first.op == "Split" else _is_whole_slices
-        if source is None or not cut(node, makers, axis, view) or not view.can_bypass(node, source):
-            return None
-        return cls(node, source)
+        source, is_whole = first.inputs[0], _is_whole_split if first.op == "Split" else _is_whole_slices
+        return cls(node, source) if view.can_bypass(node, source) and is_whole(node, first, axis, view) else None
 
     def apply(self, edit: Edit) -> None:
         """Readers read what was cut."""
         edit.bypass(self.node, self.source)
 
 
-def _is_whole_split(node: gs.Node, makers: list[gs.Node | None], axis: int, view: View) -> bool:
-    split = makers[0]
-    if split is None or any(maker is not split for maker in makers) or _axis(split, view, 0) != axis:
-        return False
+def _is_whole_split(node: gs.Node, split: gs.Node, axis: int, view: View) -> bool:
     outputs = view.used_outputs(split)
-    return len(outputs) == len(node.inputs) and all(a is b for a, b in zip(outputs, node.inputs, strict=True))
+    same = len(outputs) == len(node.inputs) and all(a is b for a, b in zip(outputs, node.inputs, strict=True))
+    return same and _axis(split, view, 0) == axis
 
 
-def _is_whole_slices(node: gs.Node, makers: list[gs.Node | None], axis: int, view: View) -> bool:
+def _is_whole_slices(node: gs.Node, first: gs.Node, axis: int, view: View) -> bool:
     """Slices of one tensor along the axis alone, from 0 to the end; bounds from the front need no known size."""
-    first, reached = makers[0], 0
-    for maker in makers:
-        if first is None or maker is None or not view.is_op(maker, "Slice") or maker.inputs[0] is not first.inputs[0]:
+    reached, source = 0, first.inputs[0]
+    for maker in (view.producer(tensor) for tensor in node.inputs):
+        if not view.is_op(maker, "Slice") or maker.inputs[0] is not source:
             return False
         bounds = slice_bounds(maker, view)
-        if bounds is None or bounds[2] != [axis] or bounds[3] != [1] or bounds[0] != [reached]:
+        if bounds is None or bounds[0] != [reached] or bounds[2:] != ([axis], [1]) or bounds[1][0] < reached:
             return False
         reached = bounds[1][0]
-        if reached < 0:
-            return False
-    shape = node.outputs[0].shape if first is None else first.inputs[0].shape
-    size = shape[axis] if shape is not None and axis < len(shape) else None
+    size = None if source.shape is None else source.shape[axis]
     return reached >= (size if isinstance(size, int) else _TO_THE_END)
 
 
@@ -96,14 +86,13 @@ class SplitOfConcat(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The Split and what was put together."""
-        inner, axis = view.producer(view.input(node, 0)), _axis(node, view, 0)
-        if inner is None or axis is None or not view.is_op(inner, "Concat") or _axis(inner, view, 1) != axis:
+        inner = view.producer(node.inputs[0])
+        if not view.is_op(inner, "Concat") or any(view.is_output(out) for out in node.outputs):
             return None
-        sizes = _sizes(inner, view, axis)
-        if sizes is None or len(sizes) != len(node.outputs) or any(view.is_output(out) for out in node.outputs):
-            return None
-        wanted = integers(node, view, "split", 1) or [sum(sizes) // len(sizes)] * len(sizes)
-        return cls(node, tuple(inner.inputs)) if wanted == sizes else None
+        known, wanted, count = _sizes(inner, view), integers(node, view, "split", 1), len(node.outputs)
+        if known is not None and not has_operand(node, view, "split", 1):
+            wanted = [sum(known[1]) // count] * count
+        return cls(node, tuple(inner.inputs)) if known == (_axis(node, view, 0), wanted) else None
 
     def apply(self, edit: Edit) -> None:
         """Readers of each output read the part."""
@@ -126,23 +115,18 @@ class SliceOfConcat(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The Slice, the part that it lies in, and its bounds there (None: all of it)."""
-        inner = view.producer(view.input(node, 0))
-        bounds = None if inner is None or not view.is_op(inner, "Concat") else slice_bounds(node, view)
-        if inner is None or bounds is None or len(bounds[0]) != 1 or bounds[3] != [1] or "starts" in node.attrs:
+        inner = view.producer(node.inputs[0])
+        if not view.is_op(inner, "Concat") or "starts" in node.attrs:
             return None
-        axis = _axis(inner, view, 1)
-        sizes = _sizes(inner, view, axis) if axis is not None and bounds[2] == [axis] else None
-        if sizes is None:
+        bounds, known = slice_bounds(node, view), _sizes(inner, view)
+        if bounds is None or known is None or bounds[2:] != ([known[0]], [1]):
             return None
-        low, high, _ = slice(bounds[0][0], bounds[1][0]).indices(sum(sizes))
-        for size, part in zip(sizes, inner.inputs, strict=True):
+        low, high, _ = slice(bounds[0][0], bounds[1][0]).indices(sum(known[1]))
+        for size, part in zip(known[1], inner.inputs, strict=True):
+            if (low, high) == (0, size):
+                return cls(node, part, None) if view.can_bypass(node, part) else None
             if 0 <= low < high <= size:
-                whole = low == 0 and high == size
-                return (
-                    cls(node, part, None if whole else (low, high))
-                    if not whole or view.can_bypass(node, part)
-                    else None
-                )
+                return cls(node, part, (low, high))
             low, high = low - size, high - size
         return None
 
@@ -170,9 +154,7 @@ class ConcatOfNothing(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The node and the inputs that have elements."""
-        axis = _axis(node, view, 1)
-        if axis is None or len(node.inputs) < 2:
-            return None
+        axis = view.attr(node, "axis", 1)
         kept = tuple(tensor for tensor in node.inputs if not _is_empty(tensor, axis, view))
         return cls(node, kept) if 0 < len(kept) < len(node.inputs) else None
 
@@ -185,4 +167,4 @@ class ConcatOfNothing(Rewrite):
 
 def _is_empty(tensor: gs.Tensor, axis: int, view: View) -> bool:
     shape = view.static_shape(tensor) if view.is_constant(tensor) else None
-    return shape is not None and axis < len(shape) and shape[axis] == 0
+    return shape is not None and 0 in shape[axis:][:1]

@@ -44,13 +44,20 @@ def _grid(node: gs.Node, view: View) -> _Grid | None:
     zeros = np.zeros(scale.shape, np.int64) if zero is None else view.constant_value(zero)
     if zeros is None:
         return None
-    axis = view.attr(node, "axis", 1) if scale.size > 1 else None
-    rank = view.rank(node.inputs[0])
-    if axis is not None and axis < 0:
-        axis = None if rank is None else axis + rank
-        if axis is None:
-            return None
-    return _Grid(scale.reshape(-1), zeros.astype(np.int64).reshape(-1), dtype, axis)
+    axis, rank = view.attr(node, "axis", 1), view.rank(node.inputs[0])
+    counted = axis + rank if axis < 0 and rank is not None else axis
+    zeros = zeros.astype(np.int64).reshape(-1)
+    return _Grid(scale.reshape(-1), zeros, dtype, counted if scale.size > 1 else None)
+
+
+def _common(first: gs.Node, second: gs.Node, view: View) -> _Grid | None:
+    """The mapping of a DQ and a Q; None where one is not known; Decline where they differ."""
+    before, after = _grid(first, view), _grid(second, view)
+    if before is None or after is None:
+        return None
+    if not before.equals(after):
+        raise Decline("it quantizes to another scale, zero point or type than it was dequantized from")
+    return before
 
 
 @dataclass(frozen=True)
@@ -66,14 +73,9 @@ class CancelPair(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The second node and what the first one reads; the first stays for its other readers."""
-        first = view.producer(view.input(node, 0))
-        if first is None or not view.is_op(first, "DequantizeLinear"):
+        first = view.producer(node.inputs[0])
+        if not view.is_op(first, "DequantizeLinear") or _common(first, node, view) is None:
             return None
-        before, after = _grid(first, view), _grid(node, view)
-        if before is None or after is None:
-            return None
-        if not before.equals(after):
-            raise Decline("it quantizes to another scale, zero point or type than it was dequantized from")
         return cls(node, first.inputs[0]) if view.can_bypass(node, first.inputs[0]) else None
 
     def apply(self, edit: Edit) -> None:
@@ -95,19 +97,17 @@ class MoveIntegers(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The DequantizeLinear, the node that only moves values, the QuantizeLinear."""
-        move = view.producer(view.input(node, 0))
-        if move is None or not view.is_op(move, *_MOVES) or len(view.used_outputs(move)) != 1:
+        move = view.producer(node.inputs[0])
+        if not view.is_op(move, *_MOVES) or len(view.used_outputs(move)) != 1:
             return None
-        first = view.producer(view.input(move, 0))
-        if first is None or not view.is_op(first, "DequantizeLinear"):
+        first = view.producer(move.inputs[0])
+        if not view.is_op(first, "DequantizeLinear"):
             return None
-        before, after = _grid(first, view), _grid(node, view)
-        if before is None or after is None or before.axis is not None:
+        grid = _common(first, node, view)
+        if grid is None or grid.axis is not None:
             return None
-        if move.op == "MaxPool" and (before.dtype not in _BYTES or view.opset < _FIRST_MAX_POOL_OF_BYTES):
+        if move.op == "MaxPool" and (grid.dtype not in _BYTES or view.opset < _FIRST_MAX_POOL_OF_BYTES):
             return None
-        if not before.equals(after):
-            raise Decline("it quantizes to another scale, zero point or type than it was dequantized from")
         only_reader(move.outputs[0], node, view)
         return cls(first, move, node)
 
@@ -133,8 +133,8 @@ class ClampByQuantizing(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The Relu or Clip, and the node that saturates at the same values or earlier."""
-        clamp = view.producer(view.input(node, 0))
-        if clamp is None or not view.is_op(clamp, "Relu", "Clip") or view.dtype(node.inputs[0]) != "float32":
+        clamp = view.producer(node.inputs[0])
+        if not view.is_op(clamp, "Relu", "Clip"):
             return None
         grid = _grid(node, view)
         bounds = _bounds(clamp, view)
@@ -143,7 +143,7 @@ class ClampByQuantizing(Rewrite):
         least, most = _RANGES[grid.dtype]
         with np.errstate(over="ignore"):
             low, high = (np.rint(np.float32(bound) / grid.scale) + grid.zero for bound in bounds)
-        if not (np.all(low <= least) and np.all(high >= most)) or bounds[0] > bounds[1]:
+        if not np.all((low <= least) & (high >= most)):
             raise Decline("the bounds of the activation lie inside of what the integers can hold")
         only_reader(clamp.outputs[0], node, view)
         return cls(clamp, node)
@@ -194,6 +194,7 @@ class Qdq(LocalPass):
     """
 
     name: ClassVar[str] = "qdq"
+    on_request: ClassVar[bool] = True
     numerics: ClassVar[Numerics] = "exact"
     summary: ClassVar[str] = "drop quantize and dequantize pairs that do nothing, and activations that quantizing does"
     rewrites: ClassVar[tuple[type[Rewrite], ...]] = (CancelPair, MoveIntegers, ClampByQuantizing)

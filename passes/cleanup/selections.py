@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from numpy.typing import NDArray
 
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Numerics, Rewrite
@@ -14,12 +13,6 @@ from roofwright.passes.cleanup.constant_inputs import all_equal
 
 _READ_ELEMENTS = 1 << 16
 _DECIDES = {"Mul": 0, "And": False, "Or": True}
-
-
-def _small_value(tensor: gs.Tensor | None, view: View) -> NDArray[Any] | None:
-    if tensor is None or not view.is_constant(tensor) or prod(tensor.shape or ()) > _READ_ELEMENTS:
-        return None
-    return view.constant_value(tensor)
 
 
 @dataclass(frozen=True)
@@ -35,8 +28,8 @@ class ConstantWhere(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The node and the branch that is always taken."""
-        condition = _small_value(view.input(node, 0), view)
-        if condition is None or not condition.size or condition.dtype != np.bool_ or condition.min() != condition.max():
+        condition = view.small_constant(view.input(node, 0), _READ_ELEMENTS)
+        if condition is None or not condition.size or condition.min() != condition.max():
             return None
         source, other = node.inputs[1:] if condition.flat[0] else node.inputs[:0:-1]
         shape, out = view.static_shape(source), view.static_shape(node.outputs[0])
@@ -70,7 +63,7 @@ class WhereOfNot(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The Where and what is negated."""
         inner = view.producer(view.input(node, 0))
-        if inner is None or not view.is_op(inner, "Not"):
+        if not view.is_op(inner, "Not"):
             return None
         return cls(node, inner.inputs[0])
 
@@ -98,10 +91,10 @@ class DecidedOperand(Rewrite):
         """The node, and the shape and value of its result."""
         out = node.outputs[0]
         shape = view.static_shape(out)
-        if shape is None or prod(shape) > _READ_ELEMENTS or view.is_output(out) or len(node.inputs) != 2:
+        if shape is None or prod(shape) > _READ_ELEMENTS or view.is_output(out):
             return None
         for tensor in node.inputs:
-            values = _small_value(tensor, view)
+            values = view.small_constant(tensor, _READ_ELEMENTS)
             if values is not None and values.dtype.kind in "iub" and all_equal(values, _DECIDES[node.op]):
                 return cls(node, shape, values.reshape(-1)[0])
         return None

@@ -32,11 +32,10 @@ class SplitOfSequence(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The node, the sizes of its parts, and who takes which."""
         sequence, sizes = node.outputs[0], _sizes(node, view)
-        readers = view.consumers(sequence)
-        if sizes is None or not readers or view.is_output(sequence):
+        if sizes is None or view.is_output(sequence):
             return None
         picks: list[gs.Node | None] = [None] * len(sizes)
-        for reader in readers:
+        for reader in view.consumers(sequence):
             index = view.scalar(view.input(reader, 1)) if view.is_op(reader, "SequenceAt") else None
             if index is None or not view.is_local(reader) or not -len(sizes) <= index < len(sizes):
                 return None
@@ -67,14 +66,13 @@ class SplitOfSequence(Rewrite):
 
 def _sizes(node: gs.Node, view: View) -> tuple[int, ...] | None:
     """The sizes of the parts, where they are known: a list, or a number of which the last part may have less."""
-    given, source, axis = view.input(node, 1), view.input(node, 0), view.attr(node, "axis", 0)
-    values = None if given is None else integers(node, view, "split", 1)
-    if values is None or given is None or view.rank(given) not in (0, 1):
+    values = integers(node, view, "split", 1)
+    if values is None:
         return None
-    if view.rank(given) == 1:
-        return tuple(values) if 0 < len(values) <= _MOST_PARTS else None
-    shape = None if source is None else source.shape
-    size = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
-    if not isinstance(size, int) or values[0] <= 0 or not 0 < size <= values[0] * _MOST_PARTS:
+    if view.rank(node.inputs[1]) == 1:
+        return tuple(values) if len(values) <= _MOST_PARTS else None
+    shape, axis = node.inputs[0].shape, view.attr(node, "axis", 0)
+    size = None if shape is None else shape[axis]
+    if not isinstance(size, int) or size > values[0] * _MOST_PARTS:
         return None
     return tuple(min(values[0], size - start) for start in range(0, size, values[0]))

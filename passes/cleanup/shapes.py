@@ -36,11 +36,11 @@ class TransposeOfTranspose(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The outer node, what the inner one read, and the composed permutation."""
-        inner = view.producer(view.input(node, 0))
-        if inner is None or not view.is_op(inner, "Transpose"):
+        inner = view.producer(node.inputs[0])
+        if not view.is_op(inner, "Transpose"):
             return None
-        source, second, first = view.input(inner, 0), permutation(node, view), permutation(inner, view)
-        if source is None or first is None or second is None or len(first) != len(second):
+        source, second, first = inner.inputs[0], permutation(node, view), permutation(inner, view)
+        if first is None or second is None:
             return None
         perm = tuple(first[axis] for axis in second)
         cancels = perm == tuple(range(len(perm))) and view.can_bypass(node, source)
@@ -98,7 +98,7 @@ class ConcatOfConcat(Rewrite):
 def _inner(node: gs.Node, tensor: gs.Tensor, view: View) -> gs.Node | None:
     """The Concat that makes `tensor` for `node` alone, along the same axis."""
     inner = view.producer(tensor)
-    if inner is None or not view.is_op(inner, "Concat") or not view.is_op(node, "Concat"):
+    if not view.is_op(inner, "Concat") or not view.is_op(node, "Concat"):
         return None
     return inner if view.sole_consumer(tensor) is node and _same_axis(node, inner, view) else None
 
@@ -106,9 +106,7 @@ def _inner(node: gs.Node, tensor: gs.Tensor, view: View) -> gs.Node | None:
 def _same_axis(node: gs.Node, inner: gs.Node, view: View) -> bool:
     first, second = view.attr(inner, "axis", 1), view.attr(node, "axis", 1)
     rank = view.rank(node.outputs[0]) or view.rank(inner.outputs[0])
-    if first == second:
-        return True
-    return rank is not None and (first - second) % rank == 0
+    return first == second or (rank is not None and (first - second) % rank == 0)
 
 
 @dataclass(frozen=True)
@@ -125,12 +123,11 @@ class SliceOfSlice(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """Both nodes and the bounds of the one that does the work of both."""
-        middle = view.input(node, 0)
-        inner = view.producer(middle)
-        if inner is None or not view.is_op(inner, "Slice") or view.opset < _FIRST_SLICE_WITH_INPUTS:
+        inner = view.producer(node.inputs[0])
+        if not view.is_op(inner, "Slice") or view.opset < _FIRST_SLICE_WITH_INPUTS:
             return None
         first, second = slice_bounds(inner, view), slice_bounds(node, view)
-        if first is None or second is None or middle is None or view.sole_consumer(middle) is not node:
+        if first is None or second is None or view.sole_consumer(node.inputs[0]) is not node:
             return None
         bounds = _composed(first, second, inner.inputs[0].shape)
         return None if bounds is None else cls(node, inner, bounds)

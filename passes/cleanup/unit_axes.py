@@ -33,14 +33,13 @@ class SqueezeOfTranspose(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The three nodes, the permutation of the axes that stay, and their sizes."""
         transpose = _sole_maker(node, view)
-        maker = None if transpose is None else _sole_maker(transpose, view)
-        if transpose is None or maker is None or not view.is_op(transpose, "Transpose"):
+        if not view.is_op(transpose, "Transpose"):
             return None
+        maker = _sole_maker(transpose, view)
         perm, axes = permutation(transpose, view), integers(node, view, "axes", 1)
-        places = None if perm is None or not axes else normalised(axes, len(perm))
-        if perm is None or places is None:
+        if perm is None or not axes or not view.is_op(maker, "Unsqueeze", "Reshape"):
             return None
-        gone = {perm[place] for place in places}
+        gone = {perm[place] for place in axes}
         target = _target(maker, gone, len(perm), view)
         if target is None:
             return None
@@ -69,14 +68,12 @@ def _sole_maker(node: gs.Node, view: View) -> gs.Node | None:
 
 def _target(maker: gs.Node, gone: set[int], rank: int, view: View) -> tuple[int, ...] | None:
     """The sizes that stay, -1 for one that is not known; () for an Unsqueeze that makes just these axes."""
-    if view.is_op(maker, "Unsqueeze"):
+    if maker.op == "Unsqueeze":
         axes = integers(maker, view, "axes", 1)
         made = None if axes is None else normalised(axes, rank)
         return () if made is not None and set(made) == gone else None
     shape = maker.outputs[0].shape
-    if not view.is_op(maker, "Reshape") or shape is None or view.opset < _FIRST_RESHAPE_WITH_INPUT:
-        return None
-    if len(shape) != rank or any(shape[axis] != 1 for axis in gone) or not view.is_constant(view.input(maker, 1)):
+    if shape is None or view.opset < _FIRST_RESHAPE_WITH_INPUT:
         return None
     kept = tuple(size if isinstance(size, int) else -1 for axis, size in enumerate(shape) if axis not in gone)
     return kept if kept and 0 not in kept and kept.count(-1) <= 1 else None

@@ -28,15 +28,13 @@ def _enlarges(constant: gs.Tensor, other: gs.Tensor, view: View) -> bool:
 
 def _operands(node: gs.Node, view: View) -> tuple[gs.Tensor, NDArray[Any]] | None:
     """The operand that stays and the values of the other, where these are the unit of the operator."""
-    if view.opset < _FIRST_BROADCASTING or len(node.inputs) != 2:
+    if view.opset < _FIRST_BROADCASTING:
         return None
     for position in (1, 0) if node.op in _SYMMETRIC else (1,):
         constant, other = node.inputs[position], node.inputs[1 - position]
-        if not view.is_constant(constant) or _enlarges(constant, other, view):
+        if _enlarges(constant, other, view):
             continue
-        if int(np.prod(constant.shape or ())) > _SMALL:
-            continue
-        values = view.constant_value(constant)
+        values = view.small_constant(constant, _SMALL)
         if values is not None and all_equal(values, _UNITS[node.op]):
             return other, values
     return None
@@ -44,7 +42,7 @@ def _operands(node: gs.Node, view: View) -> tuple[gs.Tensor, NDArray[Any]] | Non
 
 def _rounds(node: gs.Node, values: NDArray[Any]) -> bool:
     """Whether a zero turns -0 into +0: -0 + (+0) and -0 - (-0) are +0; integers have one zero."""
-    if node.op not in ("Add", "Sub") or values.dtype.kind in "iu":
+    if values.dtype.kind in "iu":
         return False
     negative = np.signbit(values.astype(np.float64))
     return not bool(np.all(negative == (node.op == "Add")))

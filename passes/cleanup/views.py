@@ -16,7 +16,7 @@ _FIRST_RESHAPE_WITH_INPUT = 5
 
 def _view_maker(tensor: gs.Tensor | None, view: View) -> gs.Node | None:
     node = view.producer(tensor)
-    return node if node is not None and view.is_op(node, *VIEW_OPS) and view.input(node, 0) is not None else None
+    return node if view.is_op(node, *VIEW_OPS) else None
 
 
 def _without_copies(target: list[int], allow_zero: bool, source: gs.Tensor) -> list[int] | None:
@@ -50,9 +50,9 @@ class ReshapeOfView(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The outer Reshape, what the inner node read, and the target that needs no copies."""
-        middle = view.input(node, 0)
+        middle = node.inputs[0]
         inner, target = _view_maker(middle, view), integers(node, view, "shape", 1)
-        if inner is None or middle is None or target is None or view.opset < _FIRST_RESHAPE_WITH_INPUT:
+        if inner is None or target is None or view.opset < _FIRST_RESHAPE_WITH_INPUT:
             return None
         spelled = _without_copies(target, bool(view.attr(node, "allowzero", 0)), middle)
         if spelled is None:

@@ -1,6 +1,5 @@
 """Tensors that hold nothing but +0, whatever their size."""
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,19 +13,19 @@ _READ_ELEMENTS = 1 << 16  # larger constants are not read for this
 _MOST_NODES = 64
 
 
-def is_zeros(tensor: gs.Tensor | None, view: View) -> bool:
+def is_zeros(tensor: gs.Tensor, view: View) -> bool:
     """Whether every element is +0: a constant, a ConstantOfShape, or these moved about."""
     waiting, seen = [tensor], 0
     while waiting:
         held, seen = waiting.pop(), seen + 1
-        if held is None or seen > _MOST_NODES:
+        if seen > _MOST_NODES:
             return False
         node = view.producer(held)
-        if node is not None and view.is_op(node, "Concat"):
+        if view.is_op(node, "Concat"):
             waiting += node.inputs
-        elif node is not None and view.is_op(node, *_MOVES, "Split"):
-            waiting.append(view.input(node, 0))
-        elif node is not None and view.is_op(node, "ConstantOfShape"):
+        elif view.is_op(node, *_MOVES, "Split"):
+            waiting.append(node.inputs[0])
+        elif view.is_op(node, "ConstantOfShape"):
             fill = view.attr(node, "value")
             if fill is not None and not _holds_zeros(view.index.values(fill)):
                 return False
@@ -36,10 +35,8 @@ def is_zeros(tensor: gs.Tensor | None, view: View) -> bool:
 
 
 def _is_zero_constant(tensor: gs.Tensor, view: View) -> bool:
-    if not view.is_constant(tensor) or (tensor.shape is not None and prod(tensor.shape) > _READ_ELEMENTS):
-        return False
-    value = view.constant_value(tensor)
-    return value is not None and value.dtype.kind in "fiu" and _holds_zeros(value)
+    value = view.small_constant(tensor, _READ_ELEMENTS)
+    return value is not None and _holds_zeros(value)
 
 
 def _holds_zeros(values: NDArray[Any]) -> bool:

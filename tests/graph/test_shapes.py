@@ -146,3 +146,14 @@ def test_operators_by_hand(op: str, arguments: list[np.ndarray], attrs: dict[str
 )
 def test_bombs_and_nonsense_have_no_value(op: str, arguments: list[np.ndarray]) -> None:
     assert evaluate(op, arguments, {}) is None
+
+
+@pytest.mark.parametrize("opset", [10, 11, 17])
+def test_a_slice_that_cuts_a_named_dimension_has_another_one(opset: int) -> None:
+    text = (
+        f'<ir_version: 6, opset_import: ["": {opset}]> g (float[N,8] x) => (float[a,b] y) '
+        "{ t = Slice(x, zero, one, zero) u = Relu(t) w = Slice(u, zero, one, one) y = Concat<axis = 0>(w, w) }"
+    )
+    infos = infer(read(model(text, zero=np.array([0]), one=np.array([1]))))
+    assert infos["t"] == infos["u"] == TensorInfo("float32", (None, 8))
+    assert infos["w"] == TensorInfo("float32", (None, 1))

@@ -27,6 +27,11 @@ class Guard:
     def __str__(self) -> str:
         return f"{self.line}: {self.text}"
 
+    @property
+    def label(self) -> str:
+        """The place as one word."""
+        return "{}.{}".format(*self.place)
+
 
 def guards(path: Path) -> list[Guard]:
     """Every precondition of a module, in order."""
@@ -49,6 +54,23 @@ def without(path: Path, guard: Guard) -> ast.Module:
         node.test = _joined(ast.Or(), kept, default=False)
     if isinstance(node, ast.Return):
         node.value = _joined(ast.And(), kept, default=True)
+    return ast.fix_missing_locations(tree)
+
+
+def reporting(path: Path) -> ast.Module:
+    """The module, with each statement that holds preconditions adding its position to the global set `_reached`."""
+    tree = ast.parse(path.read_text("utf-8"))
+    guarded = {id(node): at for at, node in enumerate(ast.walk(tree)) if _operands(node)}
+    blocks = [
+        block
+        for node in ast.walk(tree)
+        for name in ("body", "orelse", "finalbody")
+        if isinstance(block := getattr(node, name, None), list)
+    ]
+    for block in blocks:
+        for statement in [statement for statement in block if id(statement) in guarded]:
+            tell = ast.parse(f"_reached.add({guarded[id(statement)]})").body[0]
+            block.insert(next(i for i, held in enumerate(block) if held is statement), tell)
     return ast.fix_missing_locations(tree)
 
 
@@ -83,5 +105,6 @@ def _joined(how: ast.boolop, operands: list[ast.expr], *, default: bool) -> ast.
 
 def modules(root: Path) -> Iterator[Path]:
     """The modules that hold rewrites and what they share."""
+    yield root / "passes" / "gains.py"
     for room in ("cleanup", "fusion", "layout", "quantization", "units"):
         yield from (path for path in sorted((root / "passes" / room).glob("*.py")) if path.name != "__init__.py")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.guards import guards, modules, without
-from tests.mutation.run import ROOT, survivors
+from tests.mutation.run import survivors
+from tests.mutation.tests_of import ROOT
 
 SOURCE = """
 def match(node):

@@ -43,6 +43,11 @@ CASES = [
     ),
     Case("both are outputs", "(float[3] x) => (float[3] y, float[3] z) { y = Neg(x) z = Neg(x) }", "Identity Neg"),
     Case(
+        "constants that are outputs",
+        "(float[1] x) => (float[1] y, float[1] z, float[1] w) "
+        "{ y = Constant<value = float[1] {2.0}>() z = Constant<value = float[1] {2.0}>() w = Add(x, z) }",
+    ),
+    Case(
         "equal initializers",
         f"{X} {{ a = Mul(x, v) b = Mul(x, w) y = Add(a, b) }}",
         "Add Mul",
@@ -116,3 +121,25 @@ def test_tied_weights_are_stored_once() -> None:
     _, after, result = run_pass(CommonSubexpressions(), case.model())
     assert [numpy_helper.to_array(tensor).tolist() for tensor in after.graph.initializer] == [W.tolist()]
     assert [record.rewrite for record in result.records] == ["merge-initializers", "merge-nodes"]
+
+
+def test_pairs_of_quantize_and_dequantize_stay_apart() -> None:
+    text = (
+        "(float[2,3] x) => (float[2,3] y, float[2,3] z) { q = QuantizeLinear(x, s, t) a = DequantizeLinear(q, s, t)"
+        " p = QuantizeLinear(x, s, t) b = DequantizeLinear(p, s, t) c = DequantizeLinear(p, s, t)"
+        " y = Add(a, b) z = Mul(b, c) }"
+    )
+    model = build(text, {"s": float32(0.1), "t": np.asarray(3, np.uint8)})
+    _, after, result = run_pass(CommonSubexpressions(), model)
+    assert not result.changed
+    assert [node.op_type for node in after.graph.node] == [node.op_type for node in model.graph.node]
+
+
+def test_two_ifs_are_never_one() -> None:
+    model = build("(float[3] x, bool k) => (float[3] y, float[3] z) { y = Identity(x) }")
+    del model.graph.node[-1]
+    for out, op in (("y", "Neg"), ("z", "Sin")):
+        then = onnx.parser.parse_graph(f"t () => (float[3] t_{out}) {{ t_{out} = {op}(x) }}")
+        other = onnx.parser.parse_graph(f"e () => (float[3] e_{out}) {{ e_{out} = {op}(x) }}")
+        model.graph.node.append(onnx.helper.make_node("If", ["k"], [out], then_branch=then, else_branch=other))
+    assert not run_pass(CommonSubexpressions(), model)[2].changed

@@ -119,3 +119,16 @@ def test_inside_a_body() -> None:
     before, after, _ = run_pass(ConstantIf(), model)
     assert [held.op_type for held in then_branch(after.graph.node[0]).node] == ["Neg", "Sin"]
     same(before, after)
+
+
+def test_a_result_that_nobody_asks_for() -> None:
+    then = "b () => (float[3] t, float[3] u) { u = Neg(x) t = Sin(u) }"
+    other = "c () => (float[3] v, float[3] w) { w = Abs(x) v = Sin(w) }"
+    model = choose(then, other, outputs="float[3] y, float[3] z")
+    model.graph.node[0].output[1] = ""
+    del model.graph.output[1]
+    _, after, _ = run_pass(ConstantIf(), model)
+    assert [(node.op_type, node.input[0], node.output[0]) for node in after.graph.node] == [
+        ("Neg", "x", "u"),
+        ("Sin", "u", "y"),
+    ]

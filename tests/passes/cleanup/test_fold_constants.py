@@ -87,6 +87,13 @@ CASES = [
         arrays=A,
     ),
     Case(
+        "floats that are an output, before Constant took any type",
+        "(float[2,3] x) => (float[2,3] y, float[2,3] c) { c = Neg(a) y = Add(x, c) }",
+        "Add Constant",
+        arrays=A,
+        opset=8,
+    ),
+    Case(
         "a small bomb",
         "(float x) => (float y) { c = Tile(a, r) d = ReduceSum<keepdims = 0>(c) y = Add(x, d) }",
         declines="predicted to have 24000000 bytes",
@@ -205,3 +212,8 @@ def test_ordinary_shape_arithmetic_starts_no_session() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_integers_that_are_an_output_stay_before_constant_took_them() -> None:
+    model = build("(float[2,3] x) => (int64[2] s, float[2,3] y) { s = Shape(x) y = Reshape(x, s) }", opset=8)
+    assert not run_pass(FoldConstants(), model)[2].changed

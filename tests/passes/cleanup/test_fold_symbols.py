@@ -1,7 +1,13 @@
+from typing import Any
+
+import numpy as np
 import onnx
 import pytest
 
+from roofwright.graph import View, read
 from roofwright.passes.cleanup import FoldConstants
+from roofwright.passes.cleanup.fold_plan import FoldPlan
+from roofwright.passes.cleanup.symbols import Symbol
 from tests.passes.harness import PLACES, Case, build, check, float32, int64, random, run_pass, same
 
 NMK = '(float["n","m",6] x)'
@@ -125,6 +131,50 @@ CASES = [
         "9. expand that the other operand does not make up for",
         '(float["n",3] x, float[1,3] z) => (float["n",3] y) { s = Shape(x) e = Expand(z, s) y = Mul(z, e) }',
     ),
+    Case(
+        "7. a second value that is an output",
+        '(float["n",3] x) => (int64[2] y, int64[2] t, int64[2] w) '
+        "{ z = Relu(x) s = Shape(x) t = Shape(z) y = Neg(s) w = Abs(t) }",
+    ),
+    Case(
+        "7. chosen by what the runtime has to evaluate",
+        '(float["n"] x) => (int64[1] y) { e = Exp(a) c = IsNaN(e) s = Shape(x) w = Where(c, two, s) y = Neg(w) }',
+        "Neg Shape",
+        arrays={"a": float32([1]), "two": int64([2])},
+    ),
+    Case(
+        "8. another rank that begins the same",
+        '(float["n",3] x) => (float["n",3,1] y) { z = Neg(x) s = Shape(x) j = Concat<axis = 0>(s, l) a = Reshape(z, j) '
+        "y = Abs(a) }",
+        "Abs Neg Reshape",
+        arrays={"l": int64([1])},
+    ),
+    Case(
+        "9. an operator that does not broadcast",
+        '(float["n",3] x, float[1,3] z) => (float["n",3] y) { s = Shape(x) e = Expand(z, s) f = Mul(x, nil) '
+        "i = Cast<to = 7>(f) y = ScatterElements(e, i, x) }",
+        arrays={"nil": float32(0)},
+    ),
+    Case(
+        "9. another operator than expand in front",
+        '(float["n",3] x, float[1,3] z) => (float["n",3] y) { e = Neg(z) y = Mul(x, e) }',
+    ),
+    Case(
+        "9. the expand adds a dimension",
+        '(float[3] z, float["n",3] w) => (float["n",3] y) { s = Shape(w) e = Expand(z, s) y = Mul(z, e) }',
+    ),
+    Case(
+        "5. expand of what has no known shape",
+        '(float[1,3] x, float["n",3] w) => (float["n",3] y) '
+        '{ z = Einsum<equation = "ij->ij">(x) s = Shape(w) e = Expand(z, s) y = Abs(e) }',
+        forget=("z",),
+    ),
+    Case(
+        "5. a target of two unknown sizes at other places",
+        '(float["n","m",6] x) => (float["m","n",6] y) { s = Shape(x) i = Gather(s, k) j = Concat<axis = 0>(i, l) '
+        "y = Reshape(x, j) }",
+        arrays={"k": int64([1, 0]), "l": int64([6])},
+    ),
 ]
 
 
@@ -155,6 +205,43 @@ def test_a_tensor_of_unknown_rank_copies_its_own_dimension() -> None:
     same(before, after)
     negative = build(text, arrays | {"k": int64([-2])})
     assert len(run_pass(FoldConstants(), negative)[1].graph.node) == len(negative.graph.node)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "z = Neg(x) y = custom.Slice(z)",
+        "c = custom.Neg(a) y = Mul(x, c)",
+        "c = custom.Read(x) d = CastLike(a, c) y = custom.Write(x, d)",
+        "d = Exp(a) y = Neg(x)",
+        "c = Cast<to = 7>(t) y = Reshape(x, c)",
+    ],
+)
+def test_nothing_to_fold(nodes: str) -> None:
+    text = np.asarray(["-1", "3"], object)
+    arrays = {name: value for name, value in (("a", float32([1, 2, 3])), ("t", text)) if f"({name}" in nodes}
+    model = build(f'(float["n",3] x) => (float["n",3] y) {{ {nodes} }}', arrays)
+    assert not run_pass(FoldConstants(), model)[2].records
+
+
+def test_before_opset_5_a_reshape_has_no_input() -> None:
+    model = build(
+        "(float[2,3] x) => (float[2,3] y) { c = Reshape<shape = [2, 3]>(a) y = Max(x, c) }", {"a": random(6)}, opset=4
+    )
+    assert not run_pass(FoldConstants(), model)[2].records
+
+
+def test_a_value_that_nobody_reads_is_written_once() -> None:
+    text = (
+        '(float["n",3] x) => (int64[2] y, int64[2] w) { z = Relu(x) s = Shape(x) t = Shape(z) y = Neg(s) w = Abs(t) }'
+    )
+    assert run_pass(FoldConstants(), build(text), tidy=False)[2].changed
+
+
+@pytest.mark.parametrize("picks", [None, int64([-1]), int64([0] * 65), np.asarray([Symbol()], object)])
+def test_what_is_gathered_from_an_unknown_rank_must_be_plain(picks: Any) -> None:
+    graph = read(build("(float[2] x) => (float[2] y) { y = Neg(x) }"))
+    assert FoldPlan(View(graph), 1)._of_unranked(graph.inputs[0], picks) is None
 
 
 # ---- the budget

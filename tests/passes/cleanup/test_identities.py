@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from roofwright.passes.cleanup import Identities
-from tests.passes.harness import PLACES, Case, boolean, check, float32, int32, random, run_pass
+from tests.passes.harness import PLACES, Case, boolean, build, check, float32, int32, random, run_pass, same
 
 X = "(float[2,3,4] x) => (float[2,3,4] y)"
 
@@ -194,6 +194,16 @@ CASES += [
         "i = Cast<to = 7>(z) y = Neg(i) }",
     ),
     Case(
+        "3. cast of a fill to text",
+        f'{VECTOR} => (float["n"] y) {{ s = Shape(x) z = ConstantOfShape(s) i = Cast<to = 8>(z) y = Cast<to = 1>(i) }}',
+    ),
+    Case(
+        "3. cast of a fill of -0",
+        f'{VECTOR} => (double["n"] y) {{ s = Shape(x) z = ConstantOfShape<value = float[1] {{-0.0}}>(s) '
+        "i = Cast<to = 11>(z) y = Neg(i) }",
+        "ConstantOfShape Neg Shape",
+    ),
+    Case(
         "3. cast of a fill that is read elsewhere",
         f'{VECTOR} => (int64["n"] y, float["n"] w) {{ s = Shape(x) z = ConstantOfShape(s) '
         "i = Cast<to = 7>(z) y = Neg(i) w = Neg(z) }",
@@ -289,6 +299,142 @@ CASES += [
 ]
 
 
+CASES += [
+    Case(
+        "2. the mask is read",
+        "(float[4] x) => (float[4] y, bool[4] n) { a = Neg(x) b, m = Dropout(a) y = Sin(b) n = Not(m) }",
+        declines="its mask",
+    ),
+    Case(
+        "4. a transpose that moves",
+        "(float[2,3] x) => (float[3,2] y) { a = Neg(x) b = Transpose<perm = [1, 0]>(a) y = Sin(b) }",
+    ),
+    Case(
+        "4. the default transpose of an unknown rank",
+        "(float[2,3] x) => (float[3,2] y) { a = Neg(x) b = Transpose(a) y = Sin(b) }",
+        forget=("a",),
+    ),
+    Case("4. a flatten that changes the shape", "(float[2,3,4] x) => (float[2,12] y) { a = Neg(x) y = Flatten(a) }"),
+    Case(
+        "4. a flatten of an unknown shape to an unknown one",
+        "(float[2,3,4] x) => (float[2,12] y) { a = Neg(x) b = Flatten(a) y = Sin(b) }",
+        forget=("a", "b"),
+    ),
+    Case(
+        "4. a reshape of an unknown shape",
+        "(float[2,3,4] x) => (float[2,12] y) { a = Neg(x) b = Reshape(a, s) y = Sin(b) }",
+        arrays={"s": i64(2, 12)},
+        forget=("a",),
+    ),
+    Case(
+        "4. a reshape to another rank",
+        '(float["n",3,4] x) => (float["n",12] y) { a = Neg(x) b = Reshape(a, s) y = Sin(b) }',
+        arrays={"s": i64(-1, 12)},
+    ),
+    Case(
+        "4. a reshape of which the beginning is the same",
+        '(float["n",12,1] x) => (float["n",12] y) { a = Neg(x) b = Reshape(a, s) y = Sin(b) }',
+        arrays={"s": i64(-1, 12)},
+    ),
+    Case(
+        "4. a reshape to a target that is not constant",
+        "(float[2,6] x, float[3,4] z) => (float[3,4] y) { a = Neg(x) s = Shape(z) b = Reshape(a, s) y = Sin(b) }",
+    ),
+    Case(
+        "4. an expand of an unknown shape",
+        "(float[3] x) => (float[2,3] y) { a = Neg(x) b = Expand(a, s) y = Sin(b) }",
+        arrays={"s": i64(2, 3)},
+        forget=("a",),
+    ),
+    Case(
+        "4. an expand to a higher rank",
+        '(float["n"] x) => (float[1,"n"] y) { a = Neg(x) b = Expand(a, s) y = Sin(b) }',
+        arrays={"s": i64(1, 1)},
+    ),
+    Case(
+        "4. an expand to a target that is not constant",
+        "(float[3] x, float[2,3] z) => (float[2,3] y) { a = Neg(x) s = Shape(z) b = Expand(a, s) y = Sin(b) }",
+    ),
+    Case(
+        "5a. pads that are not constant",
+        "(float[2] x, float[1,3] z) => (float[6] y) { a = Neg(x) p = Shape(z) b = Pad(a, p) y = Sin(b) }",
+    ),
+    Case(
+        "5a. a tile by two",
+        "(float[2] x) => (float[4] y) { a = Neg(x) b = Tile(a, r) y = Sin(b) }",
+        arrays={"r": i64(2)},
+    ),
+    Case(
+        "5a. repeats that are not constant",
+        "(float[2] x, float[3] z) => (float[6] y) { a = Neg(x) r = Shape(z) b = Tile(a, r) y = Sin(b) }",
+    ),
+    Case(
+        "5b. a resize to another size",
+        "(float[2,3] x) => (float[2,6] y) { a = Neg(x) b = Resize(a, , , s) y = Sin(b) }",
+        arrays={"s": i64(2, 6)},
+    ),
+    Case(
+        "5b. scales that are not constant",
+        "(float[2,4] x, float[2] v) => (float[2,4] y) <float[2,4] b> "
+        "{ a = Neg(x) z = Mul(v, nil) s = Add(z, k) b = Resize(a, , s) y = Sin(b) }",
+        arrays={"nil": ZERO, "k": float32([1, 1.2])},
+        context={"numerics": "exact"},
+    ),
+    Case(
+        "6. every second element",
+        "(float[4] x) => (float[2] y) { a = Neg(x) b = Slice(a, s, e, k, t) y = Sin(b) }",
+        arrays={"s": i64(0), "e": i64(4), "k": i64(0), "t": i64(2)},
+    ),
+    Case(
+        "6. not to the end",
+        "(float[4] x) => (float[3] y) { a = Neg(x) b = Slice(a, s, e) y = Sin(b) }",
+        arrays={"s": i64(0), "e": i64(3)},
+    ),
+    Case(
+        "6. not from the beginning",
+        "(float[4] x) => (float[3] y) { a = Neg(x) b = Slice(a, s, e) y = Sin(b) }",
+        arrays={"s": i64(1), "e": i64(4)},
+    ),
+    Case(
+        "6. bounds that are not constant",
+        "(float[4] x, float[3] z) => (float[3] y) { a = Neg(x) e = Shape(z) b = Slice(a, s, e) y = Sin(b) }",
+        arrays={"s": i64(0)},
+    ),
+    Case("10. between input and output", "(float[3] x) => (float[3] y) { y = Mul(x, c) }", arrays={"c": ONE}),
+    Case(
+        "12. a state that a caller gives",
+        LSTM.replace(" x)", ' x, float[1,"b",2] h)') % "c = Cos(h)",
+        arrays=WEIGHTS,
+    ),
+    Case(
+        "13. where nothing is chosen",
+        "(float[0] x) => (float[0] y) { a = Neg(x) b = Where(t, a, z) y = Sin(b) }",
+        arrays={"t": boolean([]), "z": ZERO},
+    ),
+    Case(
+        "13. where the other branch has an unknown shape",
+        '(float["n"] x, float["n"] w) => (float["n"] y) { a = Neg(x) z = Abs(w) b = Where(t, a, z) y = Sin(b) }',
+        arrays={"t": boolean(True)},
+        forget=("z", "b"),
+    ),
+    Case(
+        "13. where the other branch adds a dimension",
+        "(float[3] x) => (float[1,3] y) { a = Neg(x) b = Where(t, a, z) y = Sin(b) }",
+        arrays={"t": boolean(True), "z": float32([[0]])},
+    ),
+    Case(
+        "14. where something else",
+        "(bool[3] c, float[3] z) => (float[3] y) { y = Where(c, z, nil) }",
+        arrays={"nil": ZERO},
+    ),
+    Case(
+        "15. more zeros than a constant should have",
+        "(int64[300,300] x) => (int64[300,300] y) { a = Mul(x, z) y = Neg(a) }",
+        arrays={"z": i64(0)},
+    ),
+]
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("case", CASES + MORE, ids=str)
 def test_case(case: Case, place: str) -> None:
@@ -313,3 +459,16 @@ def test_the_survivor_remembers_what_it_stands_for() -> None:
 def test_values_are_not_read_for_large_constants() -> None:
     case = Case("large", "(float[70000] x) => (float[70000] y) { y = Mul(x, c) }", arrays={"c": random(70000)})
     assert not run_pass(Identities(), case.model())[2].changed
+
+
+def test_a_constant_that_is_declared_with_names_for_sizes() -> None:
+    made = "c = Constant<value = float[2] {1.0, 1.0}>() n = Constant<value = float[2] {0.0, 0.0}>()"
+    text = f'(float[3,2] x) => (float["n"] c, float["m"] n, float[3,2] y) {{ {made} a = Mul(x, c) y = Max(a, n) }}'
+    before, after, _ = run_pass(Identities(), build(text))
+    same(before, after)
+
+
+@pytest.mark.parametrize("node", ["Dropout(a)", "Mul<broadcast = 1>(a, c)"])
+def test_before_opset_7_it_may_mean_something_else(node: str) -> None:
+    model = build(f"{X} {{ a = Neg(x) b = {node} y = Exp(b) }}", {"c": ONE} if "c)" in node else {}, opset=6)
+    assert not run_pass(Identities(), model)[2].changed

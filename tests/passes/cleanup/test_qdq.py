@@ -7,7 +7,7 @@ import pytest
 
 from roofwright import optimize
 from roofwright.passes.cleanup import Qdq
-from tests.passes.harness import PLACES, Case, build, check, float32, int8, int64, positive, uint8
+from tests.passes.harness import PLACES, Case, build, check, float16, float32, int8, int64, positive, uint8
 
 X = "(float[1,4,6,6] x) => (float[1,4,6,6] y)"
 S = {"s": float32(0.05), "z": uint8(0), "s2": float32(0.06), "zi": int8(-128), "z0": int8(0), "z3": uint8(3)}
@@ -23,6 +23,11 @@ def _arrays(text: str) -> dict[str, np.ndarray]:
         "six": float32(6),
         "zero": float32(0),
         "top": float32(12.75),
+        "words": np.asarray(0, np.uint16),
+        "s16": float16(0.05),
+        "nothing": float32(1e-40),
+        "blocks": positive(2, 2),
+        "none": uint8([[0, 0], [0, 0]]),
     }
     return {name: value for name, value in {**S, **SHAPE, **rows}.items() if name in words}
 
@@ -169,6 +174,112 @@ CASES = [
         "(float[4] x, float t) => (float[4] y) { a = Clip(x, t) q = QuantizeLinear(a, s, z)"
         " y = DequantizeLinear(q, s, z) }",
         None,
+    ),
+    case(
+        "a zero point that a caller gives",
+        "(float[4] x, uint8 t) => (float[4] y) { q = QuantizeLinear(x, s, t)"
+        " d = DequantizeLinear(q, s, t) p = QuantizeLinear(d, s, t) y = DequantizeLinear(p, s, t) }",
+        None,
+    ),
+    case(
+        "a scale that a caller gives, first",
+        "(float[4] x, float t) => (float[4] y) { q = QuantizeLinear(x, s, z)"
+        " d = DequantizeLinear(q, t, z) p = QuantizeLinear(d, s, z) y = DequantizeLinear(p, s, z) }",
+        None,
+    ),
+    case(
+        "a scale that a caller gives, last",
+        "(float[4] x, float t) => (float[4] y) { q = QuantizeLinear(x, s, z)"
+        " d = DequantizeLinear(q, s, z) p = QuantizeLinear(d, t, z) y = DequantizeLinear(p, s, z) }",
+        None,
+    ),
+    case(
+        "nothing to move",
+        "(float[4] x) => (float[4] y) { p = QuantizeLinear(x, s, z) y = DequantizeLinear(p, s, z) }",
+        None,
+    ),
+    case(
+        "moved, a scale that a caller gives",
+        "(float[4] x, float t) => (float[4] y) { q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, t, z)"
+        " m = Transpose(d) p = QuantizeLinear(m, t, z) y = DequantizeLinear(p, s, z) }",
+        None,
+    ),
+    case(
+        "moved without a scale before",
+        f"{X} {{ t = Transpose<perm = [0, 1, 3, 2]>(x) p = QuantizeLinear(t, s, z) y = DequantizeLinear(p, s, z) }}",
+        None,
+    ),
+    case(
+        "the places of the largest",
+        f"(float[1,4,6,6] x) => (float[1,4,3,3] y, int64[1,4,3,3] i) {{ {IN}"
+        " t, i = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(d)"
+        " p = QuantizeLinear(t, s, z) y = DequantizeLinear(p, s, z) }",
+        None,
+    ),
+    case(
+        "max pool of words",
+        "(float[1,4,6,6] x) => (float[1,4,5,5] y) { q = QuantizeLinear(x, s, words) d = DequantizeLinear(q, s, words)"
+        " t = MaxPool<kernel_shape = [2, 2]>(d) p = QuantizeLinear(t, s, words) y = DequantizeLinear(p, s, words) }",
+        None,
+        opset=21,
+        ir=10,
+    ),
+    case(
+        "words",
+        "(float[4] x) => (float[4] y) { q = QuantizeLinear(x, s, words) d = DequantizeLinear(q, s, words)"
+        " p = QuantizeLinear(d, s, words) y = DequantizeLinear(p, s, words) }",
+        PAIR,
+        opset=21,
+        ir=10,
+    ),
+    case(
+        "an activation that does not clamp",
+        f"{X} {{ a = Exp(x) q = QuantizeLinear(a, s, z) y = DequantizeLinear(q, s, z) }}",
+        None,
+    ),
+    case(
+        "relu before a scale that a caller gives",
+        "(float[4] x, float t) => (float[4] y) { a = Relu(x) q = QuantizeLinear(a, t, z)"
+        " y = DequantizeLinear(q, s, z) }",
+        None,
+    ),
+    case(
+        "no zero point",
+        "(float[4] x) => (float[4] y) { a = Relu(x) q = QuantizeLinear(a, s) d = DequantizeLinear(q, s)"
+        " p = QuantizeLinear(d, s, z) y = DequantizeLinear(p, s, z) }",
+        PAIR,
+    ),
+    case(
+        "a scale in float16",
+        "(float16[4] x) => (float16[4] y) { q = QuantizeLinear(x, s16, z) d = DequantizeLinear(q, s16, z)"
+        " p = QuantizeLinear(d, s16, z) y = DequantizeLinear(p, s16, z) }",
+        None,
+        opset=19,
+        ir=9,
+    ),
+    case(
+        "a scale of nothing",
+        "(float[4] x) => (float[4] y) { q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, nothing, z)"
+        " p = QuantizeLinear(d, nothing, z) y = DequantizeLinear(p, s, z) }",
+        None,
+    ),
+    case(
+        "integers of four bits",
+        "(float[4] x) => (float[4] y) { q = QuantizeLinear<output_dtype = 22>(x, s) d = DequantizeLinear(q, s)"
+        " p = QuantizeLinear<output_dtype = 22>(d, s) y = DequantizeLinear(p, s) }",
+        None,
+        opset=21,
+        ir=10,
+    ),
+    case(
+        "scales of blocks",
+        "(float[4,2] x) => (float[4,2] y) { q = QuantizeLinear<axis = 0, block_size = 2>(x, blocks, none)"
+        " d = DequantizeLinear<axis = 0, block_size = 2>(q, blocks, none)"
+        " p = QuantizeLinear<axis = 0, block_size = 2>(d, blocks, none)"
+        " y = DequantizeLinear<axis = 0, block_size = 2>(p, blocks, none) }",
+        None,
+        opset=21,
+        ir=10,
     ),
 ]
 

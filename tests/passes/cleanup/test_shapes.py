@@ -5,7 +5,7 @@ import pytest
 from onnx import numpy_helper
 
 from roofwright.passes.cleanup import Shapes
-from tests.passes.harness import PLACES, Case, attributes, check, run_pass, same
+from tests.passes.harness import PLACES, Case, attributes, build, check, run_pass, same
 
 
 def i64(*values: int) -> Any:
@@ -33,7 +33,7 @@ CASES = [
     ),
     Case(
         "two unknown dimensions",
-        '(float["n","m",4] x) => (float["n","k",2] y) { a = Reshape(x, r) y = Reshape(a, s) }',
+        '(float["n","m",4] x) => (float["n","k",2] y) { a = Reshape(x, r) o = Reshape(a, s) y = Neg(o) }',
         arrays={"r": i64(0, 0, 4), "s": i64(0, -1, 2)},
     ),
     Case(
@@ -74,7 +74,7 @@ CASES = [
     ),
     Case(
         "two unknown dimensions stay",
-        '(float["n","m"] x) => (float[1,"n",1,"m"] y) { a = Unsqueeze(x, s) y = Unsqueeze(a, t) }',
+        '(float["n","m"] x) => (float[1,"n",1,"m"] y) { a = Unsqueeze(x, s) o = Unsqueeze(a, t) y = Neg(o) }',
         arrays={"s": i64(1), "t": i64(0)},
     ),
     Case(
@@ -111,11 +111,11 @@ CASES = [
     ),
     Case(
         "concat along another axis",
-        "(float[2,3] x) => (float[4,6] y) { a = Concat<axis = 1>(x, x) y = Concat<axis = 0>(a, a) }",
+        "(float[2,3] x) => (float[4,6] y) { a = Concat<axis = 1>(x, x) o = Concat<axis = 0>(a, a) y = Neg(o) }",
     ),
     Case(
         "concat read twice",
-        "(float[2,3] x) => (float[2,12] y) { a = Concat<axis = 1>(x, x) y = Concat<axis = 1>(a, a) }",
+        "(float[2,3] x) => (float[2,12] y) { a = Concat<axis = 1>(x, x) o = Concat<axis = 1>(a, a) y = Neg(o) }",
     ),
     Case(
         "slices of two axes",
@@ -125,7 +125,7 @@ CASES = [
     ),
     Case(
         "slices of one axis of unknown size, counted from the end",
-        '(float["n"] x) => (float["m"] y) { a = Slice(x, s, e) y = Slice(a, s, e) }',
+        '(float["n"] x) => (float["m"] y) { a = Slice(x, s, e) o = Slice(a, s, e) y = Neg(o) }',
         arrays={"s": i64(0), "e": i64(-1)},
     ),
     Case(
@@ -142,7 +142,7 @@ CASES = [
     ),
     Case(
         "slices of one axis of unknown size with a step",
-        '(float["n"] x) => (float["m"] y) { a = Slice(x, s, e, n, p) y = Slice(a, s, e) }',
+        '(float["n"] x) => (float["m"] y) { a = Slice(x, s, e, n, p) o = Slice(a, s, e) y = Neg(o) }',
         arrays={"s": i64(1), "e": i64(8), "n": i64(0), "p": i64(2)},
     ),
     Case(
@@ -150,6 +150,112 @@ CASES = [
         "(float[9] x) => (float[2] y) { a = Slice(x, s, e, n, p) y = Slice(a, s, e, n, p) }",
         "Slice",
         arrays={"s": i64(0), "e": i64(8), "n": i64(0), "p": i64(2)},
+    ),
+    Case(
+        "0 copies a dimension of a tensor of unknown rank",
+        "(float[2,3,4] x) => (float[6,4] y) { a = Reshape(x, r) o = Reshape(a, s) y = Neg(o) }",
+        arrays={"r": i64(6, 4), "s": i64(0, 4)},
+        forget=("a",),
+    ),
+    Case(
+        "0 copies a dimension of size 0",
+        "(float[3,0] x) => (float[0,3] y) { a = Reshape<allowzero = 1>(x, s) o = Reshape(a, s) y = Neg(o) }",
+        arrays={"s": i64(0, 3)},
+    ),
+    Case(
+        "a target that is not constant",
+        "(float[2,3] x, float[3,2] z) => (float[3,2] y) { a = Flatten(x) s = Shape(z) o = Reshape(a, s) y = Neg(o) }",
+    ),
+    Case(
+        "a view to a shape that is not known",
+        "(float[2,3] x) => (float[1,2,1,3] y) { a = Unsqueeze(x, s) o = Unsqueeze(a, t) y = Neg(o) }",
+        arrays={"s": i64(1), "t": i64(0)},
+        forget=("o",),
+    ),
+    Case(
+        "a view with a dimension of size 0",
+        "(float[0,3] x) => (float[1,0,1,3] y) { a = Unsqueeze(x, s) o = Unsqueeze(a, t) y = Neg(o) }",
+        arrays={"s": i64(1), "t": i64(0)},
+    ),
+    Case(
+        "squeeze twice over the same axis",
+        "(float[1,1,3] x) => (float[3] y) { a = Squeeze(x, s) b = Squeeze(a, s) y = Neg(b) }",
+        "Neg Reshape",
+        arrays={"s": i64(0)},
+    ),
+    Case(
+        "squeeze over another axis than unsqueeze",
+        "(float[1,3] x) => (float[3,1] y) { a = Unsqueeze(x, s) b = Squeeze(a, t) y = Neg(b) }",
+        "Neg Reshape",
+        arrays={"s": i64(2), "t": i64(0)},
+    ),
+    Case(
+        "squeeze and unsqueeze over axes that are not constant",
+        "(float[1,3] x, float[2] v, float[0] w) => (float[3,1] y) "
+        "{ s = Shape(v) t = Shape(w) a = Unsqueeze(x, s) o = Squeeze(a, t) y = Neg(o) }",
+        forget=("a", "o"),
+    ),
+    Case(
+        "squeeze undoes unsqueeze between input and output",
+        "(float[2,3] x) => (float[2,3] y) { a = Unsqueeze(x, s) y = Squeeze(a, s) }",
+        "Reshape",
+        arrays={"s": i64(1)},
+    ),
+    Case(
+        "default permutation of an unknown rank, inside",
+        "(float[2,3,4] x) => (float[3,4,2] y) "
+        "{ z = Neg(x) a = Transpose(z) o = Transpose<perm = [1, 0, 2]>(a) y = Neg(o) }",
+        forget=("z", "a"),
+    ),
+    Case(
+        "default permutation of an unknown rank, outside",
+        "(float[2,3,4] x) => (float[4,2,3] y) { a = Transpose<perm = [1, 0, 2]>(x) o = Transpose(a) y = Neg(o) }",
+        forget=("a",),
+    ),
+    Case(
+        "concat of concat read by another operator",
+        "(float[2,3] x) => (float[2,9] y) { a = Concat<axis = 1>(x, x) b = Concat<axis = 1>(x, a) y = Neg(b) }",
+        "Concat Neg",
+    ),
+    Case(
+        "concat of another operator",
+        "(float[2,3] x) => (float[2,6] y) { a = Neg(x) y = Concat<axis = 1>(x, a) }",
+    ),
+    Case(
+        "concat along another axis, read once",
+        "(float[2,3] x, float[2,6] z) => (float[4,6] y) { a = Concat<axis = 1>(x, x) y = Concat<axis = 0>(a, z) }",
+    ),
+    Case(
+        "concat along axes of which one is counted from an end that is not known",
+        "(float[2,3] x) => (float[2,9] y) "
+        "{ z = Abs(x) a = Concat<axis = 1>(z, z) o = Concat<axis = -1>(z, a) y = Neg(o) }",
+        forget=("z", "a", "o"),
+    ),
+    Case(
+        "slices of two axes, opset 9",
+        "(float[5,6] x) => (float[2,2] y) { a = Slice<starts = [1], ends = [3], axes = [0]>(x) "
+        "y = Slice<starts = [1], ends = [3], axes = [1]>(a) }",
+        opset=9,
+    ),
+    Case(
+        "the first slice is not constant",
+        "(float[5,6] x, float[3] z) => (float[3,2] y) { n = Shape(z) a = Slice(x, k, n, k) y = Slice(a, s, e, p) }",
+        arrays={"k": i64(0), "s": i64(1), "e": i64(3), "p": i64(1)},
+    ),
+    Case(
+        "the second slice is not constant",
+        "(float[5,6] x, float[3] z) => (float[3,2] y) { n = Shape(z) a = Slice(x, s, e, p) y = Slice(a, k, n, k) }",
+        arrays={"k": i64(0), "s": i64(1), "e": i64(3), "p": i64(1)},
+    ),
+    Case(
+        "the first slice is read elsewhere",
+        "(float[5,6] x) => (float[2,2] y, float[2,6] w) { a = Slice(x, s, e, k) y = Slice(a, s, e, p) w = Neg(a) }",
+        arrays={"k": i64(0), "s": i64(1), "e": i64(3), "p": i64(1)},
+    ),
+    Case(
+        "slices of one axis of unknown size, a step second",
+        '(float["n"] x) => (float["m"] y) { a = Slice(x, s, e) y = Slice(a, s, e, n, p) }',
+        arrays={"s": i64(1), "e": i64(8), "n": i64(0), "p": i64(2)},
     ),
 ]
 
@@ -184,6 +290,22 @@ def test_slices_of_one_axis_with_steps(bounds: tuple[int, ...]) -> None:
     text = f"(float[9] x) => (float[{size}] y) {{ a = Slice(x, s, e, n, p) y = Slice(a, t, f, n, q) }}"
     arrays = {name: i64(value) for name, value in zip("septfq", (bounds[i] for i in (0, 1, 2, 3, 4, 5)), strict=True)}
     check(Shapes(), Case("slices", text, "Slice", arrays=arrays | {"n": i64(0)}), "alone")
+
+
+def test_a_tree_of_concats_goes_at_once() -> None:
+    text = (
+        "(float[3] x) => (float[12] y) { a = Concat<axis=0>(x, x) b = Concat<axis=0>(a, x) y = Concat<axis=0>(b, x) }"
+    )
+    assert len(run_pass(Shapes(), build(text))[2].records) == 1
+
+
+@pytest.mark.parametrize("node", ["Squeeze<axes = [0]>(a)", "Reshape<shape = [3, 2]>(a)", "Reshape<shape = [3, 0]>(b)"])
+def test_before_opset_5_a_reshape_has_no_input(node: str) -> None:
+    text = (
+        "(float[2,3] x) => (float[3,2] y) <float[1,3,2] a, float[3,2] b> "
+        f"{{ a = Reshape<shape = [1, 3, 2]>(x) b = Reshape<shape = [3, 2]>(x) y = {node} }}"
+    )
+    assert not run_pass(Shapes(), build(text, opset=4))[2].changed
 
 
 def test_the_composed_permutation() -> None:
