@@ -1,7 +1,7 @@
 """Relu and Clip merged into one Clip."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -13,24 +13,20 @@ from roofwright.passes.fusion.hard_swish import ClippedLine, ToHardSigmoid, ToHa
 from roofwright.passes.fusion.leaky import MaximumToActivation, OneSlope
 from roofwright.passes.fusion.weights import only_reader
 
-_FIRST_CLIP = 6  # before, it carried buffers of an old runtime
 _FIRST_CLIP_WITH_INPUTS, _FIRST_CLIP_OF_ALL = 11, 12
 _SINGLE = ("float16", "float32")
 _ALL = (*_SINGLE, "float64", "int8", "uint8", "int32", "uint32", "int64", "uint64")
 _CLAMPS = ("Clip", "Relu", "Max", "Min")
-_FIRST_MAX_OF_A_NUMBER = 8
 Number = int | float
 Bound = Number | None
 
 
-def _data(node: gs.Node | None, view: View) -> gs.Tensor | None:
-    """What a Relu, a Clip, or a Max or Min with one number clamps; None for every other node."""
-    if node is None or not view.is_op(node, *_CLAMPS):
-        return None
-    if node.op in ("Clip", "Relu"):
-        return view.input(node, 0)
-    found = with_scalar(node, view, "Max", "Min") if view.opset >= _FIRST_MAX_OF_A_NUMBER else None
-    return None if found is None else found[0]
+def _clamping(node: gs.Node | None, view: View) -> tuple[gs.Node, gs.Tensor] | None:
+    """A Relu, a Clip, or a Max or Min with one number, and what it clamps; None for every other node."""
+    if view.is_op(node, "Clip", "Relu"):
+        return node, node.inputs[0]
+    found = with_scalar(node, view, "Max", "Min")
+    return None if found is None else (found.node, found.operand)
 
 
 def _bounds(node: gs.Node, view: View) -> tuple[Bound, Bound]:
@@ -73,7 +69,7 @@ def _merged(first: tuple[Bound, Bound], second: tuple[Bound, Bound]) -> tuple[Bo
     return low, high
 
 
-def _is_supported(name: str | None, view: View) -> bool:
+def _is_supported(name: str | None, view: View) -> TypeGuard[str]:
     return name in _SINGLE or (name in _ALL and view.opset >= _FIRST_CLIP_OF_ALL)
 
 
@@ -93,20 +89,25 @@ class MergeClips(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The second node, the first, and the bounds of both."""
-        between = _data(node, view)
-        first = view.producer(between)
-        source = _data(first, view)
-        if first is None or between is None or source is None or view.opset < _FIRST_CLIP:
+        second = _clamping(node, view)
+        if second is None:
             return None
+        clamped = _clamping(view.producer(second[1]), view)
+        if clamped is None:
+            return None
+        first, source = clamped
         if first.op == node.op == "Relu":
             return None  # pass identities
         name = view.dtype(node.outputs[0]) or view.dtype(source)
-        if name is None or not _is_supported(name, view):
+        if not _is_supported(name, view):
             raise Decline(f"Clip does not take {name or 'an unknown type'} at opset {view.opset}")
-        only_reader(between, node, view)
-        bounds = _merged(_bounds(first, view), _bounds(node, view))
-        if any(isinstance(bound, float) and np.isnan(bound) for bound in bounds):
+        only_reader(second[1], node, view)
+        one, two = _bounds(first, view), _bounds(node, view)
+        if any(isinstance(bound, float) and np.isnan(bound) for bound in (*one, *two)):
             raise Decline("a bound is not a number")
+        bounds = _merged(one, two)
+        if bounds == (np.inf, None):  # without a high bound, Clip ends at the largest finite number
+            raise Decline("its lower bound is infinite")
         return cls(node, first, source, bounds, numpy_dtype(dtype_number(name)))
 
     def apply(self, edit: Edit) -> None:
@@ -141,8 +142,9 @@ class FuseActivations(LocalPass):
     5. Max(x, a * x) with 0 < a < 1 is LeakyRelu, Max(x, -x) is Abs, Max(x, 0) is Relu, in float32 (file `leaky`).
     6. A PRelu whose slopes are one number is LeakyRelu, in float32.
 
-    Declines when the first result has another reader; a bound is not a constant or not a number; Clip does not take the
-    type at the model's opset (float64 and integers: from 12 on); the target's stack does not list HardSwish.
+    Declines when the first result has another reader; a bound is not a constant or not a number; the lower one is
+    infinite; Clip does not take the type at the model's opset (float64 and integers: from 12 on); a slope is not finite
+    in float32; the target's stack does not list HardSwish.
 
     Numerics: cases 1, 5 and 6 exact, the others rounding.
     References: Howard et al., ICCV 2019, arXiv:1905.02244, section 5.2 (h-swish).

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from math import frexp, prod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import Edit, View
+from roofwright.graph import Edit, View, dtype_number, numpy_dtype
 from roofwright.passes.base import Context, Decline, LocalPass, Numerics, Rewrite
-from roofwright.passes.fusion.composite import pair, with_scalar
+from roofwright.passes.fusion.composite import lone, with_scalar
 from roofwright.passes.fusion.norms import WriteNorm
 from roofwright.passes.fusion.weights import only_reader
 
@@ -33,15 +33,14 @@ class ReciprocalToDiv(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The product, the Reciprocal and the other factor."""
-        for tensor in node.inputs:
+        for tensor, dividend in (node.inputs, reversed(node.inputs)):
             inverse = view.producer(tensor)
-            dividend = pair(node, view, "Mul", tensor)
-            divisor = _inverted(inverse, view)
-            if inverse is None or dividend is None or dividend is tensor or divisor is None:
+            if dividend is tensor or not _is_inverse(inverse, view):
                 continue
+            divisor = inverse.inputs[-1]
             root = view.producer(divisor)
             only_reader(tensor, node, view)
-            pattern = WriteNorm.find(root, view) if root is not None and view.is_op(root, "Sqrt") else None
+            pattern = WriteNorm.find(root, view) if view.is_op(root, "Sqrt") else None
             normalizes = pattern is not None and any(inside is node for inside in pattern.nodes)
             if not normalizes and not _as_many(divisor, dividend, view):
                 raise Decline(f"{tensor.name!r} has fewer elements than the product, each of which would be a division")
@@ -58,20 +57,16 @@ class ReciprocalToDiv(Rewrite):
         edit.node("Div", [self.dividend, self.divisor], [out], name=name, sources=sources, before=self.node)
 
 
-def _inverted(node: gs.Node | None, view: View) -> gs.Tensor | None:
-    """`b` of Reciprocal(b) and of 1 / b."""
-    if node is None or not view.is_op(node, "Reciprocal", "Div"):
-        return None
-    if node.op == "Reciprocal":
-        return view.input(node, 0)
-    one, divisor = node.inputs
-    is_inverse = view.scalar(one) == 1.0 and len(one.shape or ()) <= (view.rank(divisor) or 0)
-    return divisor if is_inverse else None
+def _is_inverse(node: gs.Node | None, view: View) -> TypeGuard[gs.Node]:
+    """Whether the node makes Reciprocal(b) or 1 / b."""
+    is_one_over = view.is_op(node, "Div") and lone(node.inputs[0], node.inputs[1], view) == 1.0
+    return is_one_over or view.is_op(node, "Reciprocal")
 
 
 def _as_many(divisor: gs.Tensor, dividend: gs.Tensor, view: View) -> bool:
-    shapes = view.static_shape(divisor), view.static_shape(dividend)
-    return shapes[0] is not None and shapes[1] is not None and prod(shapes[0]) >= prod(shapes[1])
+    """Whether the divisor is known to have as many elements as the dividend."""
+    least, most = view.static_shape(divisor) or (0,), view.static_shape(dividend) or (np.inf,)
+    return prod(least) >= prod(most)
 
 
 @dataclass(frozen=True)
@@ -90,14 +85,12 @@ class DivToMul(Rewrite):
         found, dtype = with_scalar(node, view, "Div"), view.dtype(node.inputs[-1])
         if found is None or dtype not in _MOST_EXPONENT:
             return None
-        mantissa, exponent = frexp(found[1])
+        mantissa, exponent = frexp(found.value)
         if abs(mantissa) != 0.5 or abs(exponent - 1) > _MOST_EXPONENT[dtype]:
             return None
-        maker = view.producer(found[0])
-        if maker is not None and view.is_op(maker, "MatMul"):
+        if view.is_op(view.producer(found.operand), "MatMul"):
             return None  # case 3: the scale of attention, which runtimes look for as a Div
-        divisor = view.constant_value(node.inputs[1])
-        return None if divisor is None else cls(node, (1 / divisor.astype(np.float64)).astype(divisor.dtype))
+        return cls(node, np.asarray(1 / found.value, numpy_dtype(dtype_number(dtype))))
 
     def apply(self, edit: Edit) -> None:
         """A Mul replaces the Div."""

@@ -30,22 +30,20 @@ class _Logits:
 
 def _scaled(tensor: gs.Tensor, view: View) -> tuple[tuple[gs.Node, ...], gs.Tensor, float]:
     """The Mul or Div by a scalar that makes `tensor`, what it scales, and by how much; none, itself and 1 otherwise."""
-    node = view.producer(tensor)
-    found = with_scalar(node, view, "Mul", "Div")
-    if node is None or found is None or (node.op == "Div" and found[1] == 0):
+    found = with_scalar(view.producer(tensor), view, "Mul", "Div")
+    if found is None or (found.node.op == "Div" and found.value == 0):
         return (), tensor, 1.0
-    return (node,), found[0], 1 / found[1] if node.op == "Div" else found[1]
+    return (found.node,), found.operand, 1 / found.value if found.node.op == "Div" else found.value
 
 
 def _masked(tensor: gs.Tensor, view: View) -> tuple[tuple[gs.Node, ...], gs.Tensor, gs.Tensor | None]:
     """The Add of a mask, the logits before it, and the mask."""
     add = view.producer(tensor)
-    if add is None or not view.is_op(add, "Add") or len(add.inputs) != 2:
+    if not view.is_op(add, "Add"):
         return (), tensor, None
     for position in (0, 1):
         _, inner, _ = _scaled(add.inputs[position], view)
-        maker = view.producer(inner)
-        if maker is not None and view.is_op(maker, "MatMul"):
+        if view.is_op(view.producer(inner), "MatMul"):
             return (add,), add.inputs[position], add.inputs[1 - position]
     return (), tensor, None
 
@@ -54,13 +52,15 @@ def _logits(tensor: gs.Tensor, view: View) -> _Logits | None:
     adds, unmasked, mask = _masked(tensor, view)
     scales, product, scale = _scaled(unmasked, view)
     matmul = view.producer(product)
-    if matmul is None or not view.is_op(matmul, "MatMul"):
+    if not view.is_op(matmul, "MatMul"):
         return None
     query_nodes, query, by = _scaled(matmul.inputs[0], view)
     key_nodes, turned, key_by = _scaled(matmul.inputs[1], view)
     transpose = view.producer(turned)
-    perm = None if transpose is None or not view.is_op(transpose, "Transpose") else permutation(transpose, view)
-    if transpose is None or perm is None or len(perm) != _RANK:
+    if not view.is_op(transpose, "Transpose"):
+        return None
+    perm = permutation(transpose, view) or []
+    if len(perm) != _RANK:
         return None
     inner, key, inner_by = _scaled(transpose.inputs[0], view)
     nodes = (*query_nodes, *inner, transpose, *key_nodes, matmul, *scales, *adds)
@@ -76,10 +76,10 @@ class WriteAttention(Composite):
     @classmethod
     def find(cls, node: gs.Node, view: View) -> Pattern | None:
         """The products before and behind a Softmax over the last of four axes."""
-        rank, last = view.rank(node.outputs[0]), view.sole_consumer(node.outputs[0])
-        if rank != _RANK or view.attr(node, "axis", -1) not in (-1, _RANK - 1):
+        last = view.sole_consumer(node.outputs[0])
+        if view.attr(node, "axis", -1) not in (-1, _RANK - 1):
             return None
-        if last is None or not view.is_op(last, "MatMul") or last.inputs[0] is not node.outputs[0]:
+        if not view.is_op(last, "MatMul") or last.inputs[0] is not node.outputs[0]:
             return None
         logits = _logits(node.inputs[0], view)
         if logits is None:
@@ -109,5 +109,5 @@ def _obstacle(logits: _Logits, value: gs.Tensor, view: View) -> str:
 
 def _fits(mask: list[Any], wanted: list[Any]) -> bool:
     """Whether a mask has the last two dimensions in full, since a short last one is filled up with minus infinity."""
-    heads = zip(mask[:-2], wanted[_RANK - len(mask) : -2], strict=True) if 2 <= len(mask) <= _RANK else None
-    return heads is not None and mask[-2:] == wanted[-2:] and all(have in (1, want) for have, want in heads)
+    in_front = zip(reversed(mask[:-2]), reversed(wanted[:-2]), strict=False)
+    return len(mask) <= _RANK and mask[-2:] == wanted[-2:] and all(have in (1, want) for have, want in in_front)

@@ -7,7 +7,7 @@ target, and is decided here. The same finders tell the schedule which nodes make
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -27,20 +27,38 @@ class Turned:
 
 
 Input = gs.Tensor | NDArray[Any] | Turned | None
-FIRST_OPSET = {
-    "Attention": 23,
-    "Gelu": 20,
-    "GroupNormalization": 21,  # before, scale and bias were per group
-    "HardSwish": 14,
-    "InstanceNormalization": 6,
-    "LayerNormalization": 17,
-    "Mish": 18,
-    "RMSNormalization": 23,
-    "RotaryEmbedding": 23,
-    "Softmax": 13,  # before, it joined all axes behind the given one
-    "Swish": 24,
+_SMALL, _ALL = ("float16", "float32"), ("float16", "float32", "float64")
+
+
+@dataclass(frozen=True)
+class Standard:
+    """A standard operator: the opset that brought it, the types and the newest opset for which onnxruntime runs it.
+
+    Results are checked on onnxruntime, so nothing is written that it does not load, whatever the target; types and
+    opset are those for which version 1.32 has a kernel or expands the operator's function body.
+    """
+
+    first: int
+    dtypes: tuple[str, ...] = _ALL
+    last: int | None = None
+
+
+STANDARDS = {
+    "Attention": Standard(23),
+    "Gelu": Standard(20, _SMALL),
+    "GroupNormalization": Standard(21),  # before, scale and bias were per group
+    "HardSwish": Standard(14, _SMALL),
+    "InstanceNormalization": Standard(6, _SMALL),
+    "LayerNormalization": Standard(17),
+    "LogSoftmax": Standard(13),  # as Softmax
+    "Mish": Standard(18, _SMALL),
+    "RMSNormalization": Standard(23),
+    "RotaryEmbedding": Standard(23, _SMALL),
+    "Softmax": Standard(13),  # before, it joined all axes behind the given one
+    "Swish": Standard(24, last=24),
 }
-_AGES_AGO = ("InstanceNormalization", "Softmax")  # every runtime has them
+_SYMMETRIC = ("Add", "Mul", "Max", "Min")
+_AGES_AGO = ("InstanceNormalization", "LogSoftmax", "Softmax")  # every runtime has them
 
 
 @dataclass(frozen=True)
@@ -62,28 +80,49 @@ class Pattern:
     obstacle: str = ""
 
 
-def with_scalar(node: gs.Node | None, view: View, *ops: str) -> tuple[gs.Tensor, float] | None:
-    """The computed operand and the value of the other, of a binary node with one constant scalar.
+class WithScalar(NamedTuple):
+    """A binary node with one constant scalar: the computed operand, the value of the other, the node."""
+
+    operand: gs.Tensor
+    value: float
+    node: gs.Node
+
+
+def lone(tensor: gs.Tensor | None, beside: gs.Tensor | None, view: View) -> float | None:
+    """The value of a one-element constant that does not give `beside` more dimensions (U7); None for all else."""
+    fits = (view.rank(tensor) or 0) <= (view.rank(beside) or 0)
+    return view.scalar(tensor) if fits else None
+
+
+def with_scalar(node: gs.Node | None, view: View, *ops: str) -> WithScalar | None:
+    """What a binary node with one constant scalar reads; None for every other node.
 
     The scalar is the second operand where the order counts, and never has more dimensions than the other.
     """
-    if node is None or not view.is_op(node, *ops) or len(node.inputs) != 2:
+    if not view.is_op(node, *ops) or len(node.inputs) != 2:
         return None
-    for position in (1, 0):
+    for position in (1, 0) if node.op in _SYMMETRIC else (1,):
         other = node.inputs[1 - position]
-        if position == 0 and node.op not in ("Add", "Mul", "Max", "Min"):
-            return None
-        value = None if view.is_constant(other) else view.scalar(node.inputs[position])
-        if value is not None and len(node.inputs[position].shape or ()) <= (view.rank(other) or 0):
-            return other, value
+        value = None if view.is_constant(other) else lone(node.inputs[position], other, view)
+        if value is not None:
+            return WithScalar(other, value, node)
     return None
 
 
-def pair(node: gs.Node | None, view: View, op: str, one: gs.Tensor) -> gs.Tensor | None:
-    """The other operand of a binary node `op` that reads `one`."""
-    if node is None or not view.is_op(node, op) or len(node.inputs) != 2:
+def read_by(tensor: gs.Tensor, view: View, op: str) -> tuple[gs.Node, gs.Tensor] | None:
+    """The only reader of a tensor and its other operand, where that reader is the binary node `op`."""
+    node = view.sole_consumer(tensor)
+    if not view.is_op(node, op):
         return None
-    return node.inputs[1] if node.inputs[0] is one else node.inputs[0] if node.inputs[1] is one else None
+    return node, node.inputs[1] if node.inputs[0] is tensor else node.inputs[0]
+
+
+def pair(node: gs.Node | None, view: View, op: str, one: gs.Tensor) -> tuple[gs.Node, gs.Tensor] | None:
+    """A binary node `op` that reads `one`, and its other operand."""
+    if not view.is_op(node, op):
+        return None
+    other = next((node.inputs[1 - at] for at in (0, 1) if node.inputs[at] is one), None)
+    return None if other is None else (node, other)
 
 
 @dataclass(frozen=True)
@@ -105,9 +144,11 @@ class Composite(Rewrite):
         if pattern is None:
             return None
         closed(pattern.nodes, view)
-        first = FIRST_OPSET[pattern.op]
-        if view.opset < first:
-            raise Decline(f"{pattern.op} came with opset {first}, the model has {view.opset}; its nodes stay")
+        standard, dtype = STANDARDS[pattern.op], view.dtype(pattern.nodes[-1].outputs[0])
+        if view.opset < standard.first:
+            raise Decline(f"{pattern.op} came with opset {standard.first}, the model has {view.opset}; its nodes stay")
+        if dtype not in standard.dtypes or view.opset > (standard.last or view.opset):
+            raise Decline(f"onnxruntime does not run {pattern.op} of {dtype} at opset {view.opset}; its nodes stay")
         if pattern.obstacle:
             raise Decline(pattern.obstacle)
         return cls(pattern)

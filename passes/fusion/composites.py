@@ -9,16 +9,18 @@ from roofwright.passes.fusion.attention import WriteAttention
 from roofwright.passes.fusion.composite import Composite, accept
 from roofwright.passes.fusion.gates import WriteGate
 from roofwright.passes.fusion.group_norm import WriteGroupNorm
+from roofwright.passes.fusion.norm_rows import NormOfRows, accept_rows
 from roofwright.passes.fusion.norms import WriteNorm
 from roofwright.passes.fusion.rotary import WriteRotary
 from roofwright.passes.fusion.shared_heads import SharedHeads
-from roofwright.passes.fusion.softmax import WriteSoftmax
+from roofwright.passes.fusion.softmax import WriteLogSoftmax, WriteSoftmax
 
 COMPOSITES: tuple[type[Composite], ...] = (
     WriteGate,
     WriteNorm,
     WriteGroupNorm,
     WriteSoftmax,
+    WriteLogSoftmax,
     WriteRotary,
     WriteAttention,
 )
@@ -44,7 +46,8 @@ class FuseComposites(LocalPass):
     6. Means over all axes behind the channels, one scale and bias per channel: InstanceNormalization.
     7. An InstanceNormalization with scale 1 and bias 0 of a tensor reshaped to groups, reshaped back, with one scale
        and bias per channel behind: GroupNormalization (21; before, scale and bias were per group).
-    8. `e / ReduceSum(e)` with `e = Exp(x - ReduceMax(x))` is Softmax along that axis (13; before, it joined axes).
+    8. `e / ReduceSum(e)` with `e = Exp(x - ReduceMax(x))` is Softmax along that axis (13; before, it joined axes), and
+       `d - Log(ReduceSum(Exp(d)))` with `d = x - ReduceMax(x)` is LogSoftmax.
     9. `x * c + Concat(-x[half:], x[:half]) * s` on four axes is RotaryEmbedding (23), where `c` and `s` are constants
        with two equal halves, one row for each place of the sequence.
     10. `Softmax(s * q @ k^T + m) @ v` on four axes is Attention (23), the scale anywhere before the mask; batch, heads
@@ -52,9 +55,13 @@ class FuseComposites(LocalPass):
        filled up with minus infinity). Where k's Transpose moved other axes too, another one does just that.
     11. An Attention (23) whose keys and values are repeated head by head (Unsqueeze, Expand, Reshape) reads them as
        they were: the operator shares a head among a group of queries itself. Not with a cache.
+    12. Case 4 before opset 17 with scale 1 and bias 0, or none: InstanceNormalization, every row a channel of its own,
+       between two Reshapes where the tensor is not (batch, rows, width); if the target's stack says that it gains by
+       it (`layer_by_instance`).
 
-    Declines when an inner value has another reader; the opset or the target's stack does not have the operator; means
-    are computed in another type than float32; tables, masks or shapes are not as said.
+    Declines when an inner value has another reader; the opset or the target's stack does not have the operator, or
+    onnxruntime, on which results are checked, does not run it at that opset in that type; means are computed in another
+    type than float32; tables, masks or shapes are not as said.
 
     Numerics: rounding; case 11 exact.
     References: Hendrycks and Gimpel, arXiv:1606.08415 (GELU); Ba et al., arXiv:1607.06450 (layer normalization); Zhang
@@ -64,9 +71,11 @@ class FuseComposites(LocalPass):
     name: ClassVar[str] = "fuse-composites"
     numerics: ClassVar[Numerics] = "rounding"
     summary: ClassVar[str] = "recognise Gelu, normalizations, Softmax, rotary embeddings and attention written out"
-    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (*COMPOSITES, SharedHeads)
+    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (NormOfRows, *COMPOSITES, SharedHeads)
 
     def limits(self, rewrite: Rewrite, view: View, ctx: Context) -> None:
         """Decline what the target's stack does not run as one kernel."""
+        if isinstance(rewrite, NormOfRows):
+            accept_rows(rewrite, ctx)
         if isinstance(rewrite, Composite):
             accept(rewrite.pattern.op, ctx)

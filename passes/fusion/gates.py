@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from roofwright.graph import View
-from roofwright.passes.fusion.composite import Composite, Pattern
+from roofwright.passes.fusion.composite import Composite, Pattern, lone
 
 Vector = NDArray[np.float64]
 Ref = int | float | None  # an earlier step, a scalar, or x itself
@@ -79,30 +79,17 @@ def _meaning(anchor: str, steps: Steps, tolerance: float) -> int | None:
 def _between(source: gs.Tensor, end: gs.Node, view: View) -> list[gs.Node] | None:
     """The nodes from `source` to `end`, in order, where nothing but `source` and scalars enters; None otherwise."""
     found: dict[int, gs.Node] = {}
-    waiting = [(end, False)]
+    waiting: list[tuple[gs.Node | None, bool]] = [(end, False)]
     while waiting:
         node, is_ready = waiting.pop()
-        if id(node) in found:
-            continue
+        if not view.is_op(node, *_STEPS) or len(waiting) + len(found) > 2 * _MOST_NODES:
+            return None
         if is_ready:
             found[id(node)] = node
-            continue
-        if not view.is_op(node, *_STEPS) or len(waiting) > 2 * _MOST_NODES:
-            return None
-        waiting.append((node, True))
-        for tensor in node.inputs:
-            maker = view.producer(tensor)
-            if tensor is source or _is_scalar(tensor, source, view):
-                continue
-            if maker is None or len(found) > _MOST_NODES:
-                return None
-            waiting.append((maker, False))
+        elif id(node) not in found:
+            computed = [t for t in node.inputs if t is not source and lone(t, source, view) is None]
+            waiting += [(node, True), *((view.producer(tensor), False) for tensor in computed)]
     return list(found.values())
-
-
-def _is_scalar(tensor: gs.Tensor, source: gs.Tensor, view: View) -> bool:
-    """Whether it is a constant of one element that does not give the result more dimensions than `source` has."""
-    return view.scalar(tensor) is not None and len(tensor.shape or ()) <= (view.rank(source) or 0)
 
 
 def _steps(nodes: list[gs.Node], source: gs.Tensor, view: View) -> Steps:
@@ -156,10 +143,8 @@ class WriteGate(Composite):
         for end in _ends(node, view) if sources else []:
             for source in sources:
                 nodes = _between(source, end, view)
-                if nodes is None or not any(inside is node for inside in nodes):
-                    continue
-                at = _meaning(node.op, _steps(nodes, source, view), tolerance)
-                if at is not None and view.dtype(source) == view.dtype(end.outputs[0]):
+                at = None if nodes is None else _meaning(node.op, _steps(nodes, source, view), tolerance)
+                if nodes is not None and at is not None and view.dtype(source) == view.dtype(end.outputs[0]):
                     op, attrs, _ = _KNOWN[node.op][at]
                     return Pattern(op, tuple(nodes), (source,), attrs)
         return None

@@ -2,14 +2,12 @@
 
 from typing import ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from roofwright.graph import View
+from roofwright.passes.cleanup.constant_inputs import all_equal
 from roofwright.passes.fusion.composite import Composite, Pattern
 from roofwright.passes.fusion.norms import Scaled, filled, operand, with_affine
-
-_GROUPED_RANK = 3  # (batch, group, what is normalised together)
 
 
 class WriteGroupNorm(Composite):
@@ -22,14 +20,11 @@ class WriteGroupNorm(Composite):
     def find(cls, node: gs.Node, view: View) -> Pattern | None:
         """The Reshapes around the normalization of groups, and scale and bias behind."""
         before, after = view.producer(node.inputs[0]), view.sole_consumer(node.outputs[0])
-        if before is None or after is None or not (view.is_op(before, "Reshape") and view.is_op(after, "Reshape")):
+        if not view.is_op(before, "Reshape") or not view.is_op(after, "Reshape"):
             return None
-        source, grouped = before.inputs[0], node.inputs[0].shape
-        groups = _groups(node, view)
-        if groups is None or grouped is None or len(grouped) != _GROUPED_RANK or grouped[1] != groups:
-            return None
-        shape, result = source.shape, after.outputs[0].shape
-        if shape is None or result is None or list(shape) != list(result) or None in shape or shape[0] != grouped[0]:
+        groups, source = _groups(node, view), before.inputs[0]
+        shape, grouped, result = (list(t.shape or ()) for t in (source, node.inputs[0], after.outputs[0]))
+        if groups is None or None in shape or shape != result or shape[:1] != grouped[:1]:
             return None
         channels = shape[1] if len(shape) > 1 else None
         if not isinstance(channels, int) or channels % groups:
@@ -49,6 +44,6 @@ class WriteGroupNorm(Composite):
 def _groups(node: gs.Node, view: View) -> int | None:
     """The number of groups, where the normalization itself has scale 1 and bias 0."""
     scale, bias = view.constant_value(view.input(node, 1)), view.constant_value(view.input(node, 2))
-    if scale is None or bias is None:
+    if scale is None or bias is None or not all_equal(bias, 0):
         return None
-    return int(scale.size) if np.all(scale == 1) and np.all(bias == 0) else None
+    return int(scale.size) if all_equal(scale, 1) else None

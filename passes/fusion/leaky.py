@@ -8,10 +8,8 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Numerics, Rewrite
-from roofwright.passes.fusion.composite import with_scalar
+from roofwright.passes.fusion.composite import WithScalar, with_scalar
 from roofwright.passes.fusion.weights import only_reader
-
-_FIRST_BROADCASTING = 8  # of Max; before, all operands had one shape and the scalar of a Mul cannot have been alone
 
 
 @dataclass(frozen=True)
@@ -30,21 +28,18 @@ class MaximumToActivation(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The maximum, `x` and what makes the other operand."""
-        if len(node.inputs) != 2 or view.opset < _FIRST_BROADCASTING or view.dtype(node.outputs[0]) != "float32":
+        if len(node.inputs) != 2 or view.dtype(node.outputs[0]) != "float32":
             return None
         plain = with_scalar(node, view, "Max")
         if plain is not None:
-            return cls(node, plain[0], (), "Relu", {}) if plain[1] == 0 else None
-        for source, other in (tuple(node.inputs), tuple(reversed(node.inputs))):
-            maker = view.producer(other)
-            if maker is None or not (view.is_op(maker, "Neg", "Mul") and any(t is source for t in maker.inputs)):
-                continue
-            scaled = with_scalar(maker, view, "Mul")
-            if maker.op == "Mul" and (scaled is None or not 0 < scaled[1] < 1):
+            return cls(node, plain.operand, (), "Relu", {}) if plain.value == 0 else None
+        for source, other in (node.inputs, reversed(node.inputs)):
+            found = _slope(view.producer(other), source, view)
+            if found is None:
                 continue
             only_reader(other, node, view)
-            op, attrs = ("Abs", {}) if scaled is None else ("LeakyRelu", {"alpha": scaled[1]})
-            return cls(node, source, (maker,), op, attrs)
+            op, attrs = ("Abs", {}) if found.value == -1 else ("LeakyRelu", {"alpha": found.value})
+            return cls(node, source, (found.node,), op, attrs)
         return None
 
     def apply(self, edit: Edit) -> None:
@@ -54,6 +49,16 @@ class MaximumToActivation(Rewrite):
             edit.remove(old)
         sources = (*self.gone, self.node)
         edit.node(self.op, [self.source], [out], name=name, sources=sources, attrs=self.attrs, before=self.node)
+
+
+def _slope(node: gs.Node | None, source: gs.Tensor, view: View) -> WithScalar | None:
+    """`a * source` where `node` makes that and the maximum with `source` is one of case 5."""
+    if view.is_op(node, "Neg"):
+        return WithScalar(source, -1.0, node) if node.inputs[0] is source else None
+    scaled = with_scalar(node, view, "Mul")
+    if scaled is None or scaled.operand is not source:
+        return None
+    return scaled if 0 < scaled.value < 1 else None
 
 
 @dataclass(frozen=True)

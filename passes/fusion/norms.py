@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import View, dtype_number, numpy_dtype
 from roofwright.passes.cleanup.constant_inputs import integers, normalised
-from roofwright.passes.fusion.composite import Composite, Input, Pattern, pair, with_scalar
+from roofwright.passes.fusion.composite import Composite, Input, Pattern, lone, read_by, with_scalar
 
 _TOWARDS_THE_ROOT = ("Mul", "Div", "Cast", "Reciprocal", "Sqrt")
 _MOST_STEPS = 6
@@ -37,7 +37,7 @@ class _Core:
 def _mean(tensor: gs.Tensor | None, view: View) -> tuple[gs.Node, tuple[int, ...]] | None:
     """The ReduceMean that makes `tensor` and keeps its axes, and those."""
     node = view.producer(tensor)
-    if node is None or not view.is_op(node, "ReduceMean") or not view.attr(node, "keepdims", 1):
+    if not view.is_op(node, "ReduceMean") or not view.attr(node, "keepdims", 1):
         return None
     axes, rank = integers(node, view, "axes", 1), view.rank(node.inputs[0])
     found = None if not axes or rank is None else normalised(axes, rank)
@@ -47,16 +47,17 @@ def _mean(tensor: gs.Tensor | None, view: View) -> tuple[gs.Node, tuple[int, ...
 def _squared(tensor: gs.Tensor, view: View) -> tuple[gs.Node, gs.Tensor] | None:
     """The node that squares, and what it squares."""
     node = view.producer(tensor)
-    if node is None or not view.is_op(node, "Pow", "Mul") or len(node.inputs) != 2:
+    if not view.is_op(node, "Pow", "Mul"):
         return None
-    is_square = view.scalar(node.inputs[1]) == 2.0 if node.op == "Pow" else node.inputs[0] is node.inputs[1]
-    return (node, node.inputs[0]) if is_square else None
+    base, other = node.inputs
+    is_square = lone(other, base, view) == 2.0 if node.op == "Pow" else base is other
+    return (node, base) if is_square else None
 
 
 def _centring(centred: gs.Tensor, axes: tuple[int, ...], view: View) -> tuple[gs.Node, gs.Node] | None:
     """The ReduceMean and the Sub of `x - Mean(x)`, over the same axes."""
     sub = view.producer(centred)
-    if sub is None or not view.is_op(sub, "Sub"):
+    if not view.is_op(sub, "Sub"):
         return None
     mean = _mean(sub.inputs[1], view)
     if mean is None or mean[1] != axes or mean[0].inputs[0] is not sub.inputs[0]:
@@ -64,40 +65,66 @@ def _centring(centred: gs.Tensor, axes: tuple[int, ...], view: View) -> tuple[gs
     return mean[0], sub
 
 
-def _quotient(root: gs.Node, centred: gs.Tensor, view: View) -> tuple[gs.Node, ...] | None:
-    """The nodes of `centred / root`, of `centred * (1 / root)`; of a Mul alone where `root` is a power of -1/2."""
-    reader = view.sole_consumer(root.outputs[0])
-    if root.op == "Sqrt" and reader is not None and view.is_op(reader, "Div") and reader.inputs[0] is centred:
-        return (reader,)
+def _inverse(root: gs.Node, view: View) -> gs.Node | None:
+    """The node that makes 1 / root: `root` itself where it is a power of -1/2."""
     if root.op == "Pow":
-        return (reader,) if reader is not None and pair(reader, view, "Mul", root.outputs[0]) is centred else None
-    is_inverse = reader is not None and (
-        view.is_op(reader, "Reciprocal") or (view.is_op(reader, "Div") and view.scalar(reader.inputs[0]) == 1.0)
-    )
-    if reader is None or not is_inverse:
+        return root
+    reader = view.sole_consumer(root.outputs[0])
+    if view.is_op(reader, "Reciprocal"):
+        return reader
+    return reader if view.is_op(reader, "Div") and lone(reader.inputs[0], root.outputs[0], view) == 1.0 else None
+
+
+def _quotient(root: gs.Node, centred: gs.Tensor, view: View) -> tuple[gs.Node, ...] | None:
+    """The nodes of `centred / root` or `centred * (1 / root)` behind the root."""
+    reader = view.sole_consumer(root.outputs[0])
+    if root.op == "Sqrt" and view.is_op(reader, "Div") and reader.inputs[0] is centred:
+        return (reader,)
+    inverse = _inverse(root, view)
+    if inverse is None:
         return None
-    product = view.sole_consumer(reader.outputs[0])
-    if product is None or pair(product, view, "Mul", reader.outputs[0]) is not centred:
+    product = read_by(inverse.outputs[0], view, "Mul")
+    if product is None or product[1] is not centred:
         return None
-    return reader, product
+    return (product[0],) if inverse is root else (inverse, product[0])
+
+
+@dataclass(frozen=True)
+class _Radicand:
+    """`Mean(centred^2) + epsilon`, with its nodes."""
+
+    nodes: tuple[gs.Node, ...]
+    centred: gs.Tensor
+    axes: tuple[int, ...]
+    epsilon: float
+
+
+def _radicand(root: gs.Node, view: View) -> _Radicand | None:
+    plus = with_scalar(view.producer(root.inputs[0]), view, "Add")
+    if plus is None:
+        return None
+    mean = _mean(plus.operand, view)
+    if mean is None:
+        return None
+    squared = _squared(mean[0].inputs[0], view)
+    if squared is None:
+        return None
+    return _Radicand((squared[0], mean[0], plus.node), squared[1], mean[1], plus.value)
 
 
 def _core(root: gs.Node, view: View) -> _Core | None:
-    if root.op == "Pow" and view.scalar(root.inputs[1]) != -0.5:
+    if root.op == "Pow" and lone(root.inputs[1], root.inputs[0], view) != -0.5:
         return None
-    plus = view.producer(view.input(root, 0))
-    shifted = with_scalar(plus, view, "Add")
-    mean = None if shifted is None else _mean(shifted[0], view)
-    squared = None if mean is None else _squared(mean[0].inputs[0], view)
-    if plus is None or shifted is None or mean is None or squared is None:
+    below = _radicand(root, view)
+    if below is None:
         return None
-    quotient = _quotient(root, squared[1], view)
+    quotient = _quotient(root, below.centred, view)
     if quotient is None:
         return None
-    centring = _centring(squared[1], mean[1], view)
-    source = squared[1] if centring is None else centring[1].inputs[0]
-    nodes = (*(centring or ()), squared[0], mean[0], plus, root, *quotient)
-    return _Core(nodes, source, centring is not None, mean[1], shifted[1])
+    centring = _centring(below.centred, below.axes, view)
+    source = below.centred if centring is None else centring[1].inputs[0]
+    nodes = (*(centring or ()), *below.nodes, root, *quotient)
+    return _Core(nodes, source, centring is not None, below.axes, below.epsilon)
 
 
 @dataclass(frozen=True)
@@ -127,7 +154,7 @@ def _with_casts(core: _Core, view: View) -> Scaled:
     """Include a Cast to float32 in front and one back behind: the operator does both itself (`stash_type` 1)."""
     plain = Scaled(core.nodes, core.source)
     front, back = view.producer(core.source), view.sole_consumer(core.nodes[-1].outputs[0])
-    if front is None or back is None or not (view.is_op(front, "Cast") and view.is_op(back, "Cast")):
+    if not view.is_op(front, "Cast") or not view.is_op(back, "Cast"):
         return plain
     narrow = view.dtype(front.inputs[0])
     if narrow not in _NARROW or view.dtype(core.source) != "float32" or view.attr(back, "to") != dtype_number(narrow):
@@ -139,25 +166,21 @@ def _with_casts(core: _Core, view: View) -> Scaled:
 
 def with_affine(found: Scaled, shape: tuple[int, ...], with_bias: bool, view: View) -> Scaled:
     """Include the Mul by a scale and the Add of a bias that have exactly the dimensions `shape` at their end."""
-    mul = view.sole_consumer(found.result)
-    scale = None if mul is None else pair(mul, view, "Mul", found.result)
-    if mul is None or scale is None or not _lies_along(scale, shape, view):
+    mul = read_by(found.result, view, "Mul")
+    if mul is None or not _lies_along(mul[1], shape, view):
         return found
-    scaled = Scaled((*found.nodes, mul), found.source, scale)
-    add = view.sole_consumer(scaled.result) if with_bias else None
-    bias = None if add is None else pair(add, view, "Add", scaled.result)
-    if add is None or bias is None or not _lies_along(bias, shape, view):
+    scaled = Scaled((*found.nodes, mul[0]), found.source, mul[1])
+    add = read_by(scaled.result, view, "Add") if with_bias else None
+    if add is None or not _lies_along(add[1], shape, view):
         return scaled
-    return Scaled((*scaled.nodes, add), found.source, scale, bias)
+    return Scaled((*scaled.nodes, add[0]), found.source, mul[1], add[1])
 
 
 def _lies_along(tensor: gs.Tensor, shape: tuple[int, ...], view: View) -> bool:
     """Whether the value has the dimensions `shape`; leading ones are allowed where it is a constant."""
-    found = view.static_shape(tensor)
-    if found is None:
-        return False
+    found = view.static_shape(tensor) or ()
     extra = len(found) - len(shape)
-    return found == shape or (view.is_constant(tensor) and extra > 0 and found == (*(1,) * extra, *shape))
+    return found == (*(1,) * extra, *shape) and (extra == 0 or view.is_constant(tensor))
 
 
 def operand(tensor: gs.Tensor | None, shape: tuple[int, ...], view: View) -> Input:
@@ -176,7 +199,7 @@ class WriteNorm(Composite):
     def find(cls, node: gs.Node, view: View) -> Pattern | None:
         """The nodes around a root: the means before it, the quotient, scale and bias behind it."""
         core = _core(node, view)
-        if core is None:
+        if core is None or core.source.shape is None:
             return None
         shape = list(core.source.shape)
         if core.is_centred and core.axes == tuple(range(2, len(shape))):

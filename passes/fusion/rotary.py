@@ -7,8 +7,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from roofwright.graph import View
-from roofwright.passes.cleanup.constant_inputs import integers, slice_bounds
-from roofwright.passes.fusion.composite import Composite, Input, Pattern, pair
+from roofwright.passes.cleanup.constant_inputs import has_operand, integers, slice_bounds
+from roofwright.passes.fusion.composite import Composite, Input, Pattern, pair, read_by
 
 _RANK = 4  # (batch, heads, sequence, head)
 
@@ -21,37 +21,34 @@ class _Swapped:
     source: gs.Tensor
 
 
-def _half(tensor: gs.Tensor, size: int, view: View) -> tuple[gs.Node, gs.Tensor, int] | None:
-    """Node, whole and number of the half of the last axis that `tensor` is; None where it is none."""
+def _half(tensor: gs.Tensor, number: int, size: int, view: View) -> gs.Node | None:
+    """The node that makes `tensor`, where that is half `number` of the last of four axes of what the node reads."""
     node = view.producer(tensor)
-    if node is None or not view.is_op(node, "Slice", "Split") or view.rank(node.inputs[0]) != _RANK:
-        return None
-    if node.op == "Split":
+    if view.is_op(node, "Split"):
         parts = integers(node, view, "split", 1)
-        is_even = parts == [size // 2] * 2 or (parts is None and len(node.outputs) == 2)
+        is_even = parts == [size // 2] * 2 if has_operand(node, view, "split", 1) else len(node.outputs) == 2
         is_last = view.attr(node, "axis", 0) in (-1, _RANK - 1)
-        return (node, node.inputs[0], int(tensor is node.outputs[1])) if is_even and is_last else None
-    bounds = slice_bounds(node, view)
-    if bounds is None or bounds[2] != [_RANK - 1] or bounds[3] != [1]:
+        return node if is_even and is_last and tensor is node.outputs[number] else None
+    bounds = slice_bounds(node, view) if view.is_op(node, "Slice") else None
+    if bounds is None or bounds[2:] != ([_RANK - 1], [1]):
         return None
     start, end = bounds[0][0], bounds[1][0]
-    if (start, end) == (0, size // 2):
-        return node, node.inputs[0], 0
-    return (node, node.inputs[0], 1) if start == size // 2 and end >= size else None
+    is_half = (start, end) == (0, size // 2) if number == 0 else start == size // 2 and end >= size
+    return node if is_half else None
 
 
 def _swapped(concat: gs.Node, view: View) -> _Swapped | None:
-    shape = concat.outputs[0].shape
-    if len(concat.inputs) != 2 or shape is None or len(shape) != _RANK or not isinstance(shape[-1], int):
+    shape = concat.outputs[0].shape or []
+    if len(shape) != _RANK or not isinstance(shape[-1], int) or shape[-1] % 2:
         return None
     neg = view.producer(concat.inputs[0])
-    if neg is None or not view.is_op(neg, "Neg") or view.attr(concat, "axis", 0) not in (-1, _RANK - 1):
+    if not view.is_op(neg, "Neg") or len(concat.inputs) != 2:
         return None
-    high, low = _half(neg.inputs[0], shape[-1], view), _half(concat.inputs[1], shape[-1], view)
-    if high is None or low is None or (high[2], low[2]) != (1, 0) or high[1] is not low[1] or shape[-1] % 2:
+    high, low = _half(neg.inputs[0], 1, shape[-1], view), _half(concat.inputs[1], 0, shape[-1], view)
+    if high is None or low is None or high.inputs[0] is not low.inputs[0]:
         return None
-    cuts = (high[0],) if high[0] is low[0] else (low[0], high[0])
-    return _Swapped((*cuts, neg, concat), low[1])
+    cuts = (high,) if high is low else (low, high)
+    return _Swapped((*cuts, neg, concat), low.inputs[0])
 
 
 class WriteRotary(Composite):
@@ -64,17 +61,19 @@ class WriteRotary(Composite):
     def find(cls, node: gs.Node, view: View) -> Pattern | None:
         """The two cuts, the Neg, the Concat, both products and their sum."""
         swapped = _swapped(node, view)
-        by_sine = None if swapped is None else view.sole_consumer(node.outputs[0])
-        sine = pair(by_sine, view, "Mul", node.outputs[0])
-        if swapped is None or by_sine is None or sine is None:
+        if swapped is None:
             return None
-        add = view.sole_consumer(by_sine.outputs[0])
-        straight = pair(add, view, "Add", by_sine.outputs[0])
-        by_cosine = view.producer(straight)
-        cosine = pair(by_cosine, view, "Mul", swapped.source)
-        if add is None or by_cosine is None or cosine is None:
+        by_sine = read_by(node.outputs[0], view, "Mul")
+        if by_sine is None:
             return None
-        nodes = (*swapped.nodes, by_sine, by_cosine, add)
+        add = read_by(by_sine[0].outputs[0], view, "Add")
+        if add is None:
+            return None
+        by_cosine = pair(view.producer(add[1]), view, "Mul", swapped.source)
+        if by_cosine is None:
+            return None
+        nodes = (*swapped.nodes, by_sine[0], by_cosine[0], add[0])
+        cosine, sine = by_cosine[1], by_sine[1]
         tables = [_table(tensor, swapped.source, view) for tensor in (cosine, sine)]
         if any(table is None for table in tables):
             reason = "its cosines and sines are not constants with two equal halves for every place of the sequence"
@@ -84,12 +83,11 @@ class WriteRotary(Composite):
 
 def _table(tensor: gs.Tensor, source: gs.Tensor, view: View) -> Input:
     """One half of a constant (1, 1, sequence, head) as (sequence, half); None where it is not that."""
-    sequence, head = source.shape[-2:]
-    shape = view.static_shape(tensor)
-    if shape is None or view.static_shape(source) is None or shape not in ((1, 1, sequence, head), (sequence, head)):
+    shape, value = view.static_shape(source), view.constant_value(tensor)
+    if shape is None or value is None:
         return None
-    value = view.constant_value(tensor)
-    if value is None:
+    sequence, head = shape[-2:]
+    if value.shape not in ((1, 1, sequence, head), (sequence, head)):
         return None
     flat = value.reshape(sequence, head)
     return flat[:, : head // 2] if np.array_equal(flat[:, : head // 2], flat[:, head // 2 :]) else None

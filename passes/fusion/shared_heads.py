@@ -29,7 +29,7 @@ class SharedHeads(Rewrite):
         """The Attention, and keys and values before each head was repeated next to itself."""
         if any(view.input(node, at) is not None for at in range(_MASK + 1, len(node.inputs))):
             return None
-        if len(view.used_outputs(node)) != 1 or "q_num_heads" in node.attrs or "kv_num_heads" in node.attrs:
+        if len(view.used_outputs(node)) != 1:
             return None
         key, value = _repeated(view.input(node, _KEY), view), _repeated(view.input(node, _VALUE), view)
         return None if key is None or value is None or key[1] != value[1] else cls(node, key[0], value[0])
@@ -45,28 +45,23 @@ def _repeated(tensor: gs.Tensor | None, view: View) -> tuple[gs.Tensor, int] | N
     chain: list[gs.Node] = []
     for op in ("Reshape", "Expand", "Unsqueeze"):
         node = view.producer(tensor)
-        if node is None or not view.is_op(node, op):
+        if not view.is_op(node, op):
             return None
         chain.append(node)
         tensor = node.inputs[0]
-    if (
-        tensor is None
-        or tensor.shape is None
-        or len(tensor.shape) != _RANK
-        or integers(chain[2], view, "axes", 1) != [2]
-    ):
+    reshape, expand, unsqueeze = chain
+    if integers(unsqueeze, view, "axes", 1) != [2]:
         return None
-    shapes = [node.outputs[0].shape for node in chain[:2]]
-    if shapes[0] is None or shapes[1] is None or len(shapes[1]) != _RANK + 1:
-        return None
-    return _times(list(tensor.shape), list(shapes[1]), list(shapes[0]), tensor)
+    source = unsqueeze.inputs[0]
+    before, expanded, after = (list(t.shape or ()) for t in (source, expand.outputs[0], reshape.outputs[0]))
+    times = _times(before, expanded, after)
+    return None if times is None else (source, times)
 
 
-def _times(before: list[Any], expanded: list[Any], after: list[Any], tensor: gs.Tensor) -> tuple[gs.Tensor, int] | None:
+def _times(before: list[Any], expanded: list[Any], after: list[Any]) -> int | None:
     """How often, if the shapes are (b, h, s, d), (b, h, n, s, d), (b, h * n, s, d) with numbers for h and n."""
-    heads, times = before[1], expanded[2]
+    heads, times = (*before[1:2], *expanded[2:3]) if len(before) == _RANK else (None, None)
     if not isinstance(heads, int) or not isinstance(times, int) or None in before:
         return None
-    batch, _, sequence, width = before
-    is_repeat = expanded == [batch, heads, times, sequence, width] and after == [batch, heads * times, sequence, width]
-    return (tensor, times) if is_repeat else None
+    wanted = [*before[:2], times, *before[2:]], [before[0], heads * times, *before[2:]]
+    return times if (expanded, after) == wanted else None

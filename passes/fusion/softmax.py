@@ -9,13 +9,24 @@ from roofwright.passes.cleanup.constant_inputs import integers, normalised
 from roofwright.passes.fusion.composite import Composite, Pattern
 
 
-def _along(node: gs.Node | None, view: View, op: str) -> int | None:
-    """The only axis, counted from the front, of a reduction `op` that keeps it."""
-    if node is None or not view.is_op(node, op) or not view.attr(node, "keepdims", 1):
+def _axis(node: gs.Node, view: View) -> int | None:
+    """The only axis, counted from the front, of a reduction that keeps it."""
+    if not view.attr(node, "keepdims", 1):
         return None
     axes, rank = integers(node, view, "axes", 1), view.rank(node.inputs[0])
     found = None if not axes or rank is None else normalised(axes, rank)
     return found[0] if found is not None and len(found) == 1 else None
+
+
+def _below_zero(tensor: gs.Tensor, view: View) -> tuple[gs.Node, gs.Node] | None:
+    """The ReduceMax and the Sub where `tensor` is x - ReduceMax(x)."""
+    sub = view.producer(tensor)
+    if not view.is_op(sub, "Sub"):
+        return None
+    highest = view.producer(sub.inputs[1])
+    if not view.is_op(highest, "ReduceMax") or highest.inputs[0] is not sub.inputs[0]:
+        return None
+    return highest, sub
 
 
 class WriteSoftmax(Composite):
@@ -27,18 +38,40 @@ class WriteSoftmax(Composite):
     @classmethod
     def find(cls, node: gs.Node, view: View) -> Pattern | None:
         """The maximum, the difference, the exponential, the sum and the division, all along one axis."""
-        sub = view.producer(node.inputs[0])
-        if sub is None or not view.is_op(sub, "Sub"):
+        below = _below_zero(node.inputs[0], view)
+        if below is None:
             return None
-        highest = view.producer(sub.inputs[1])
-        axis = _along(highest, view, "ReduceMax")
-        if highest is None or axis is None or highest.inputs[0] is not sub.inputs[0]:
+        total = next((reader for reader in view.consumers(node.outputs[0]) if view.is_op(reader, "ReduceSum")), None)
+        if total is None:
             return None
-        readers = view.consumers(node.outputs[0])
-        total = next((reader for reader in readers if _along(reader, view, "ReduceSum") == axis), None)
-        quotient = next((reader for reader in readers if view.is_op(reader, "Div")), None)
-        if total is None or quotient is None or len(quotient.inputs) != 2:
+        quotient = view.sole_consumer(total.outputs[0])
+        if not view.is_op(quotient, "Div") or quotient.inputs[0] is not node.outputs[0]:
             return None
-        if quotient.inputs[0] is not node.outputs[0] or quotient.inputs[1] is not total.outputs[0]:
+        axis = _axis(below[0], view)
+        if axis is None or axis != _axis(total, view):
             return None
-        return Pattern("Softmax", (highest, sub, node, total, quotient), (sub.inputs[0],), {"axis": axis})
+        return Pattern("Softmax", (*below, node, total, quotient), (below[0].inputs[0],), {"axis": axis})
+
+
+class WriteLogSoftmax(Composite):
+    """`d - Log(ReduceSum(Exp(d)))` with `d = x - ReduceMax(x)` --> LogSoftmax(x): case 8."""
+
+    name: ClassVar[str] = "to-log-softmax"
+    anchors: ClassVar[tuple[str, ...]] = ("Log",)
+
+    @classmethod
+    def find(cls, node: gs.Node, view: View) -> Pattern | None:
+        """The maximum, the difference, the exponential, the sum, the logarithm and what it is taken off."""
+        total = view.producer(node.inputs[0])
+        if not view.is_op(total, "ReduceSum"):
+            return None
+        exponential = view.producer(total.inputs[0])
+        if not view.is_op(exponential, "Exp"):
+            return None
+        below, result = _below_zero(exponential.inputs[0], view), view.sole_consumer(node.outputs[0])
+        if below is None or not view.is_op(result, "Sub") or result.inputs[0] is not exponential.inputs[0]:
+            return None
+        axis = _axis(below[0], view)
+        if axis is None or axis != _axis(total, view):
+            return None
+        return Pattern("LogSoftmax", (*below, exponential, total, node, result), (below[0].inputs[0],), {"axis": axis})
