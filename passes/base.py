@@ -109,6 +109,7 @@ class Context:
         resident_weights: weights stay on chip between requests where they fit.
         budget: how many rewrites may still be applied; shared by all passes of a run.
         prices: what `gains` priced so far in this run.
+        index: of the graph as it is, where the caller has it already.
     """
 
     target: Target | None = None
@@ -120,6 +121,7 @@ class Context:
     resident_weights: bool = False
     budget: Budget = field(default_factory=Budget)
     prices: dict[Any, float | None] = field(default_factory=dict, compare=False, repr=False)
+    index: Index | None = field(default=None, compare=False, repr=False)
 
     def with_schedule(self, schedule: Schedule | None) -> "Context":
         """The same context, with another schedule."""
@@ -138,12 +140,14 @@ class Pass(ABC):
         numerics: the most that any of its rewrites changes results.
         summary: one line for listings.
         schedules: it returns a schedule and leaves the graph alone; such passes run after all others.
+        on_request: it runs only where it is named or enabled.
     """
 
     name: ClassVar[str]
     numerics: ClassVar[Numerics] = "exact"
     summary: ClassVar[str]
     schedules: ClassVar[bool] = False
+    on_request: ClassVar[bool] = False
 
     @abstractmethod
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
@@ -188,7 +192,9 @@ class LocalPass(Pass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Apply the rewrites to a fixpoint, main graph first, then bodies; linear in the nodes touched."""
-        index = Index(graph)
+        index = ctx.index or Index(graph)
+        if not any(op in index.ops for rewrite in self.rewrites for op in rewrite.anchors):
+            return PassResult()
         records: dict[tuple[object, ...], Record] = {}
         for inner in index.graphs:
             for record in _Walk(self, View(inner, index), ctx).records():
@@ -196,6 +202,7 @@ class LocalPass(Pass):
                 if record.applied:
                     records.pop(missed, None)  # what fires in the end was no near miss
                 records.setdefault((*missed, ctx.budget.used) if record.applied else missed, record)
+        index.forget()
         return PassResult(tuple(records.values()))
 
     def limits(self, rewrite: Rewrite, view: View, ctx: Context) -> None:

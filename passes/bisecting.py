@@ -62,7 +62,7 @@ def bisect(graph: gs.Graph, target: Target, options: Options, broken: Broken | N
     if options.input_shapes:
         pin_shapes(source, options.input_shapes)
     trial = _Trial(target, replace(options, input_shapes=None, strict=False), broken)
-    passes = [pass_ for pass_ in build(options.passes, options.skip) if not pass_.schedules]
+    passes = [pass_ for pass_ in build(options.passes, options.skip, options.enable) if not pass_.schedules]
     whole = trial.run(source, passes, None)
     if not whole.verified:
         raise UnsupportedError(f"there is nothing to search with, as the check is not made: {whole.reason}")

@@ -29,6 +29,7 @@ class Options:
     Attributes:
         passes: pass names or passes, in order; None: all of `PASSES`.
         skip: names left out.
+        enable: names of passes on request that run in their place.
         numerics: the most that a rewrite may change results.
         dims: symbolic dimension -> size for pricing and checking.
         input_shapes: input name -> sizes that its symbolic dimensions become, everywhere in the model.
@@ -51,6 +52,7 @@ class Options:
 
     passes: Sequence[str | Pass] | None = None
     skip: Sequence[str] = ()
+    enable: Sequence[str] = ()
     numerics: Numerics = "rounding"
     dims: Mapping[str, int] | None = None
     input_shapes: Mapping[str, Sequence[int]] | None = None

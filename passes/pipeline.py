@@ -79,20 +79,21 @@ PASSES: Mapping[str, type[Pass]] = {
 }
 
 
-def build(names: Sequence[str | Pass] | None, skip: Sequence[str] = ()) -> list[Pass]:
-    """Passes by name or value, in order, without those skipped.
+def build(names: Sequence[str | Pass] | None, skip: Sequence[str] = (), enable: Sequence[str] = ()) -> list[Pass]:
+    """Passes by name or value, in order, without those skipped; by default all but those on request, or enabled.
 
     Raises:
         UsageError: an unknown name; the message has the closest match.
     """
     from difflib import get_close_matches
 
-    for name in [*(names or ()), *skip]:
+    for name in [*(names or ()), *skip, *enable]:
         if isinstance(name, str) and name not in PASSES:
             close = get_close_matches(name, PASSES, 1)
             hint = f"; did you mean {close[0]}?" if close else f", expected one of {', '.join(PASSES)}"
             raise UsageError(f"unknown pass {name!r}{hint}")
-    wanted = [PASSES[item]() if isinstance(item, str) else item for item in (PASSES if names is None else names)]
+    usual = [name for name, each in PASSES.items() if not each.on_request or name in enable]
+    wanted = [PASSES[item]() if isinstance(item, str) else item for item in (usual if names is None else names)]
     return [pass_ for pass_ in wanted if pass_.name not in skip]
 
 
@@ -104,7 +105,7 @@ def optimize_graph(original: gs.Graph, target: Target, options: Options) -> tupl
         UnsupportedError: a request that this model or target cannot meet.
         UsageError: an unknown pass, or an option that does not fit the model.
     """
-    return run_passes(original, target, build(options.passes, options.skip), options)
+    return run_passes(original, target, build(options.passes, options.skip, options.enable), options)
 
 
 def optimize(

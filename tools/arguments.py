@@ -211,6 +211,7 @@ OPTIMIZE: list[Callable[[Any], Any]] = [
         metavar="A,B",
         help="Leave these passes out.",
     ),
+    click.option("--enable-pass", "enable", callback=names, metavar="A,B", help="Run these passes on request, too."),
     click.option(
         "--list-passes",
         is_flag=False,

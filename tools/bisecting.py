@@ -101,6 +101,7 @@ def _rerun(culprit: Any, target: str, settings: Mapping[str, Any]) -> list[str]:
     words += ["--passes", ",".join(passes)] if passes else []
     skipped = () if named else settings["skip_passes"]
     words += ["--skip-passes", ",".join(skipped)] if skipped else []
+    words += ["--enable-pass", ",".join(settings["enable"])] if settings["enable"] and not named else []
     words += [] if named else _strips(settings)
     words += ["--numerics", settings["numerics"]] if settings["numerics"] != "rounding" else []
     words += ["--check", str(settings["check"])] if settings["check"] != 1 else []

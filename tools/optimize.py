@@ -69,7 +69,8 @@ def _optimize(
     from roofwright.tools.watching import Watching
 
     watching = Watching(dump_ir, print_after, print_after_all, stdout_taken=outputs.on_stdout)
-    build(settings["passes"], settings["skip_passes"] or ())  # a misspelt pass is told before a large model is read
+    named = (settings[key] or () for key in ("skip_passes", "enable"))
+    build(settings["passes"], *named)  # a misspelt pass is told before a large model is read
     watching.prepare(force=force)
     graph = read(model)
     options = replace(read_options(settings, graph), watch=watching.call)
@@ -118,6 +119,7 @@ def read_options(settings: Mapping[str, Any], graph: Any) -> Any:
     check, given = own.pop("check"), own.pop("check_inputs")
     return Options(
         skip=own.pop("skip_passes") or (),
+        enable=own.pop("enable") or (),
         fold_limit_bytes=own.pop("fold_size_threshold"),
         max_latency_s=own.pop("max_latency"),
         max_memory_bytes=own.pop("max_memory"),

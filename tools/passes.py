@@ -23,11 +23,15 @@ def run(*, name: str | None, as_json: bool = False) -> None:
         return
     page = Page()
     if name is None:
-        rows = [(key, pass_.numerics, pass_.summary) for key, pass_ in PASSES.items()]
+        rows = [(key, pass_.numerics, f"{_when(pass_)}{pass_.summary}") for key, pass_ in PASSES.items()]
         page.table([("pass", "numerics", "what it does"), *rows], "lll", header=True)
     else:
         _explain(page, name)
     page.print()
+
+
+def _when(pass_: Any) -> str:
+    return "on request (--enable-pass): " if pass_.on_request else ""
 
 
 def _facts(name: str) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def _facts(name: str) -> dict[str, Any]:
         "name": name,
         "numerics": chosen.numerics,
         "schedules": chosen.schedules,
+        "on_request": chosen.on_request,
         "summary": chosen.summary,
         "rewrites": [
             {"name": each.name, "numerics": each.numerics, "anchors": list(each.anchors)} for each in rewrites
@@ -46,7 +51,7 @@ def _facts(name: str) -> dict[str, Any]:
 
 def _explain(page: Page, name: str) -> None:
     chosen = PASSES[name]
-    page.lines.append(f"{page.bold(name)} ({chosen.numerics}): {chosen.summary}")
+    page.lines.append(f"{page.bold(name)} ({chosen.numerics}): {_when(chosen)}{chosen.summary}")
     page.lines += ["", *(getdoc(chosen) or "").splitlines()]
     for rewrite in getattr(chosen, "rewrites", ()):
         page.heading(f"{rewrite.name} ({rewrite.numerics})")

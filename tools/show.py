@@ -62,8 +62,17 @@ def _contents(kernel: Kernel) -> str:
 
 
 def _tiles(kernel: Kernel) -> str:
-    return "; ".join(
+    return _strips(kernel) or "; ".join(
         f"{printable(tiling.level)} " + " x ".join(f"{tiling.tile[loop]} {loop}" for loop in tiling.order)
         for tiling in kernel.tilings
         if tiling.order
     )
+
+
+def _strips(kernel: Kernel) -> str:
+    """`strips of 7 rows, 2 behind on vpu`: their size, and where nodes that lag run."""
+    if kernel.strip_rows is None:
+        return ""
+    wide = f" x {kernel.strip_columns} columns" if kernel.strip_columns else ""
+    behind = dict.fromkeys((node.lag, node.engine or kernel.engine) for node in kernel.nodes if node.lag)
+    return ", ".join([f"strips of {kernel.strip_rows} rows{wide}", *(f"{lag} behind on {on}" for lag, on in behind)])

@@ -19,7 +19,8 @@ def page() -> str:
     parts = [_HEAD]
     for name, pass_ in PASSES.items():
         text = "\n".join(line.rstrip() for line in (getdoc(pass_) or "").splitlines())
-        parts.append(f"## {name}\n\n*{pass_.numerics}*: {pass_.summary}.\n\n{text}\n")
+        when = ", on request (`--enable-pass`)" if pass_.on_request else ""
+        parts.append(f"## {name}\n\n*{pass_.numerics}*{when}: {pass_.summary}.\n\n{text}\n")
         parts += [f"- `{rewrite.name}` ({rewrite.numerics})" for rewrite in getattr(pass_, "rewrites", ())]
         if getattr(pass_, "rewrites", ()):
             parts.append("")

@@ -13,7 +13,9 @@ FACADES = [
     "roofwright.passes",
     "roofwright.passes.cleanup",
     "roofwright.passes.fusion",
+    "roofwright.passes.layout",
     "roofwright.passes.scheduling",
+    "roofwright.passes.units",
     "roofwright.targets",
 ]
 

@@ -255,3 +255,22 @@ def test_options_reach_the_passes() -> None:
     assert ctx.target is not None
     assert ctx.target.name == "tpuv2"
     assert report.batch == (3, 3)
+
+
+QUANTIZED = """g (float[1,4] x) => (float[1,4] y) {
+    a = QuantizeLinear(x, s, z)  b = DequantizeLinear(a, s, z)
+    c = QuantizeLinear(b, s, z)  y = DequantizeLinear(c, s, z) }"""
+
+
+@pytest.mark.parametrize(("options", "left"), [({}, 4), ({"enable": ("qdq",)}, 2), ({"passes": ("qdq", "dead-code")}, 2)])
+def test_a_pass_on_request_runs_only_where_it_is_named(options: Any, left: int) -> None:
+    found = model(QUANTIZED, s=np.float32(0.5), z=np.uint8(128))
+    made = roofwright.optimize(found, "tpuv2", **options).model
+    assert len([node for node in made.graph.node if "Quantize" in node.op_type or "Dequantize" in node.op_type]) == left
+
+
+def test_passes_on_request_keep_their_place() -> None:
+    names = [pass_.name for pass_ in build(None, enable=("qdq",))]
+    assert names == [name for name in PASSES if name in names]
+    assert "qdq" in names
+    assert "qdq" not in [pass_.name for pass_ in build(None)]

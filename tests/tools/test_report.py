@@ -79,6 +79,21 @@ def test_the_causes_sum_to_the_latency(report: Report) -> None:
         assert side.ideal_s + sum(side.causes_s.values()) == pytest.approx(side.latency_s, rel=1e-12)
 
 
+def test_it_leads_with_the_gap_to_the_bound(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    gap, after = report.gap, report.after
+    assert (gap.device_s, gap.bound_s) == (after.device_s, after.bound_s)
+    assert (gap.off_chip_bytes, gap.bound_bytes) == (after.off_chip_bytes, after.bound_bytes)
+    assert gap.time_ratio == after.device_s / after.bound_s >= 1
+    assert gap.bytes_ratio == after.off_chip_bytes / after.bound_bytes >= 1
+    assert json.loads(report.to_json())["gap"]["time_ratio"] == gap.time_ratio
+    shown = " ".join(printed(report, capsys).split())
+    said = f"o.onnx gap: device time {seconds(gap.device_s)} modelled, {seconds(gap.bound_s)} bound"
+    assert f"{said}: {gap.time_ratio:.2f} x off-chip traffic" in shown
+    for layer in after.layers:
+        assert layer.off_chip_bytes >= layer.bound_bytes > 0
+        assert layer.time_ratio == layer.seconds / layer.bound_s
+
+
 def test_rows_are_of_operators_that_changed_or_were_fused(report: Report) -> None:
     assert shown_ops(report.before, report.after) == ["BatchNormalization", "Conv", "Relu"]
     assert fused("Conv", report.after) == "1 in 1 fused kernel"

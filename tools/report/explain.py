@@ -10,8 +10,7 @@ from roofwright.tools.report.units import seconds, size
 
 _MISSES_SHOWN = 3
 _NAMES_SHOWN = 3
-_NAME_WIDTH = 48
-_ROW_NAME_WIDTH = 36  # where several stand side by side
+_NAME_WIDTH = 120  # whole, for all but absurd names: names of one model differ in their middles
 _NAMED = re.compile(r"'[^']*'|\d+")  # the part of a reason that differs from node to node
 
 
@@ -57,7 +56,7 @@ def _add_free(page: Page, records: Sequence[Record], every: bool) -> None:
 
 
 def _short(name: str) -> str:
-    return shortened(printable(name), _ROW_NAME_WIDTH)
+    return shortened(printable(name), _NAME_WIDTH)
 
 
 def _signed(text: str) -> str:

@@ -1,6 +1,6 @@
 """The report on a terminal: before, after, the six causes, what every pass gained, what was left alone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from roofwright.tools.report.graph_diff import add_graph_diff
 from roofwright.tools.report.losses import add_losses
 from roofwright.tools.report.page import Page, shortened
 from roofwright.tools.report.summary import add_summary
-from roofwright.tools.report.units import count, seconds, size
+from roofwright.tools.report.units import count, ratio, seconds, size
 
 _NAME_WIDTH = 48
 
@@ -44,6 +44,8 @@ def print_report(
     page = Page()
     out = printable(place) if place else "(dry run)"
     page.paragraph(f"optimize {__version__}: {printable(model)} -> {out}")
+    for line in _gap(report):
+        page.paragraph(line, " " * 5)
     page.paragraph(f"target {describe(target)}")
     page.paragraph("times, bytes and utilisation are modelled, not measured; a bound is a proven lower bound")
     page.lines.append("")
@@ -64,6 +66,14 @@ def print_report(
     stages = ", ".join(f"{name} {own_s[name]:.2f}" for name in ("load", "passes", "check", "save") if name in own_s)
     page.paragraph(f"time     {own_s['all']:.2f} s of this computer ({stages})", " " * 9)
     page.print()
+
+
+def _gap(report: Report) -> Iterator[str]:
+    """What was reached against what no schedule can beat."""
+    gap = report.gap
+    yield (f"gap: device time {seconds(gap.device_s)} modelled, {seconds(gap.bound_s)} bound: {ratio(gap.time_ratio)}")
+    moved = f"{size(gap.off_chip_bytes)} modelled, {size(gap.bound_bytes)} bound"
+    yield f"     off-chip traffic {moved}: {ratio(gap.bytes_ratio)}"
 
 
 def describe(target: Target) -> str:
@@ -122,14 +132,15 @@ def _add_passes(page: Page, report: Report, own_s: Mapping[str, float]) -> None:
 
 
 def _add_layers(page: Page, report: Report) -> None:
-    rows = [("layer", "engine", "MACs", "off-chip", "time", "bound", "worst cause", "ops")]
+    rows = [("layer", "engine", "MACs", "off-chip", "bound", "time", "bound", "gap", "worst cause", "ops")]
     for layer in report.after.layers:
         where = f"{layer.engine} {layer.algorithm}".strip()
-        figures = (count(layer.macs), size(layer.off_chip_bytes), seconds(layer.seconds), seconds(layer.bound_s))
+        moved = (size(layer.off_chip_bytes), size(layer.bound_bytes))
+        took = (seconds(layer.seconds), seconds(layer.bound_s), ratio(layer.time_ratio))
         name = shortened(printable(layer.name), _NAME_WIDTH)
-        rows.append((name, where, *figures, layer.worst_cause, " ".join(layer.ops)))
+        rows.append((name, where, count(layer.macs), *moved, *took, layer.worst_cause, " ".join(layer.ops)))
     page.lines.append("")
-    page.table(rows, "llrrrrll", header=True)
+    page.table(rows, "llrrrrrrll", header=True)
 
 
 def _add_remarks(page: Page, report: Report) -> None:

@@ -57,3 +57,8 @@ def factor(before: float, after: float) -> str:
 def rate(value: float) -> str:
     """`1,176`, `38.2`: events per second."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def ratio(value: float) -> str:
+    """`1.32 x`."""
+    return f"{value:.2f} x" if value < 100 else f"{value:,.0f} x"
