@@ -5,7 +5,7 @@ and tiles, double-buffered inside, nothing kept on chip between kernels. With on
 tensors and prefetches are priced on the same machine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,8 +16,11 @@ from roofwright.cost_model.kernels import KernelWork, gather, op_by_op, schedule
 from roofwright.cost_model.losses import Evaluations
 from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.model import GraphModel
+from roofwright.cost_model.operands import Operands
 from roofwright.cost_model.overhead import launch_seconds, link_seconds, request_seconds, throttled
-from roofwright.cost_model.passing import Passing, Slice
+from roofwright.cost_model.overlap import overlapped
+from roofwright.cost_model.passing import Passing, Slice, roles_of
+from roofwright.cost_model.pipelining import Makespan
 from roofwright.cost_model.pricing import Prices, price
 from roofwright.cost_model.residency import Residency, residency, resident_share
 from roofwright.cost_model.roof import Roof, roof
@@ -38,7 +41,7 @@ from roofwright.cost_model.traffic import (
     queue_bytes,
     traffic,
 )
-from roofwright.cost_model.units import Floats
+from roofwright.cost_model.units import Floats, Ints
 from roofwright.cost_model.work import Operand
 from roofwright.targets import Engine, Simd, Target
 
@@ -140,6 +143,12 @@ def _kernels(model: GraphModel, schedule: Schedule | None) -> tuple[KernelWork, 
     return tuple(gather(partition, model.works, model.outputs))
 
 
+def _operands(kernels: Sequence[KernelWork], target: Target) -> tuple[Operands, Ints]:
+    """Operands of all kernels, and how each passes through the scratchpad."""
+    operands = Operands.of(kernels, target)
+    return operands, roles_of(kernels, operands, target)
+
+
 def overlaps_memory(engine: Engine) -> bool:
     """Whether an engine computes while its operands travel; small in-order cores do not."""
     return not isinstance(engine.geometry, Simd) or engine.geometry.overlaps_memory
@@ -172,19 +181,30 @@ class Costing:
 
     @classmethod
     def of(cls, model: GraphModel, target: Target, schedule: Schedule | None = None) -> "Costing":
-        """Group, price and cut the kernels of `schedule`, or of the op-by-op baseline."""
+        """Group, price and cut the kernels of `schedule`, or of the op-by-op baseline; the same schedule once."""
+        return model.memo.once("costing", (schedule, target), lambda: cls._of(model, target, schedule))
+
+    @classmethod
+    def _of(cls, model: GraphModel, target: Target, schedule: Schedule | None) -> "Costing":
+        once = model.memo.once
         nodes = () if schedule is None else tuple(kernel.nodes for kernel in schedule.kernels)
-        kernels = model.memo.once("kernels", (schedule is None, *nodes), lambda: _kernels(model, schedule))
-        outputs = stored_outputs(model.works, model.outputs)
+        kernels = once("kernels", (schedule is None, *nodes), lambda: _kernels(model, schedule))
+        outputs = once("outputs", (), lambda: stored_outputs(model.works, model.outputs))
+        operands, roles = once("operands", (kernels, target), lambda: _operands(kernels, target))
         held = residency(kernels, outputs, schedule, target)
-        once = traffic(kernels, target, held.kept)
-        strips = strip_costs(kernels, held.kept, schedule, model, target)
-        floor_s = once.least_bytes / effective_bytes_per_s(target.device_memory)
-        prices = price(kernels, target, floor_s, strips, model.memo)
+        kept = model.memo.same(held.kept)  # most schedules of one graph differ in less than what they keep
+        least = once("traffic", (kernels, kept, target), lambda: traffic(kernels, target, kept, operands))
+        strips = strip_costs(kernels, kept, schedule, model, target)
+        floor_s = least.least_bytes / effective_bytes_per_s(target.device_memory)
+        alone = (kernels, kept, target, *strips.values())
+        prices = once("prices", alone, lambda: price(kernels, target, floor_s, strips, model.memo))
         prices = with_shares(prices, kernels, schedule, target, model.batch, strips)
-        moved, size = once.times(prices.off_chip_factor, target), extents(kernels, prices)
+        prices = overlapped(prices, kernels, schedule, strips, target)
+        moved = least.times(prices.off_chip_factor, target)
+        size = once("size", (kernels, prices), lambda: extents(kernels, prices))
         written = read_tilings(schedule, size, target)
-        passing = Passing.of(kernels, held.kept, target, prices.nests, prices.anchor)
+        through = (operands, roles, kept, prices.nests, prices.anchor)
+        passing = once("passing", through, lambda: Passing.of(*through))
         cut = pipeline(moved, held.local_bytes, passing, size, prices.busy_s, target, written)
         tight = overflows(cut, passing, target) & ~np.isin(np.arange(len(kernels)), list(strips))
         moved, cut = tighten(kernels, prices, held, moved, cut, target, written, tight)
@@ -264,7 +284,8 @@ class Costing:
         tiles = kernel_tiles(moved or self.moved, self.cut, feed, self.target)
         if not holds_weights(self.target):  # the queue fills by itself, in the order of the kernels
             window = len(tiles)
-        return timeline(tiles, shared_port=True, window=window, plan=None if window else self.held.plan)
+        known: dict[object, Makespan] = self.model.memo.once("spans", (), dict)
+        return timeline(tiles, shared_port=True, window=window, plan=None if window else self.held.plan, known=known)
 
     def tiling(self, at: int) -> Tiling | None:
         """How kernel `at` is cut at the on-chip memory; None where a cache decides, or strips."""
@@ -277,8 +298,19 @@ class Costing:
         """What kernel `at` alone holds on chip."""
         if at in self.strips:
             return list(self.strips[at].buffers)
-        kept = Kept(self.kernels[at], at, self.cut, self.size, self.passing, self.held.kept[at])
-        return slices(kept, self.target)
+        if at not in self._slices:
+            kept = Kept(self.kernels[at], at, self.cut, self.size, self._input_shares[at], self.held.kept[at])
+            self._slices[at] = slices(kept, self.target)
+        return self._slices[at]
+
+    @cached_property
+    def _slices(self) -> dict[int, list[Slice]]:
+        return {}
+
+    @cached_property
+    def _input_shares(self) -> list[float]:
+        shares: list[float] = self.passing.input_share(self.cut.slice).tolist()
+        return shares
 
     def roof(self, burst: Timeline) -> Roof:
         """Proven bounds; a kernel must move everything once itself, without what was loaded ahead of it."""

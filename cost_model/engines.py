@@ -117,16 +117,17 @@ def assign(matrix_s: Floats, vector_s: Floats, floor_s: Floats, handover_s: floa
 
 def _shortest(cost: Floats, handover_s: float) -> Ints:
     """The engine of every kernel on the cheapest path (Viterbi); shape (kernels,)."""
-    engines, kernels = cost.shape
-    total, came = np.zeros(engines), np.zeros((kernels, engines), np.int64)
-    for at in range(kernels):
-        best = int(np.argmin(total))
-        stay = total <= total[best] + handover_s
-        came[at] = np.where(stay, np.arange(engines), best)
-        total = np.where(stay, total, total[best] + handover_s) + cost[:, at]
+    engines, kernels = range(cost.shape[0]), cost.shape[1]
+    total = [0.0] * len(engines)
+    came: list[list[int]] = []
+    for column in cost.T.tolist():
+        best = min(engines, key=total.__getitem__)
+        most = total[best] + handover_s
+        came.append([engine if total[engine] <= most else best for engine in engines])
+        total = [min(total[engine], most) + column[engine] for engine in engines]
     path = np.zeros(kernels, np.int64)
-    engine = int(np.argmin(total)) if kernels else 0
+    engine = min(engines, key=total.__getitem__)
     for at in range(kernels - 1, -1, -1):
         path[at] = engine
-        engine = int(came[at, engine])
+        engine = came[at][engine]
     return path

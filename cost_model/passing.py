@@ -11,13 +11,14 @@ Concat) may come from any operand: each has room for a whole tile.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.bounds import touched
 from roofwright.cost_model.kernels import KernelWork
+from roofwright.cost_model.operands import Operands
 from roofwright.cost_model.rates import ceil_div
 from roofwright.cost_model.tiles import Problem
 from roofwright.cost_model.traffic import holds_weights
@@ -119,21 +120,34 @@ class Passing:
 
     @classmethod
     def of(
-        cls, kernels: Sequence[KernelWork], kept: Sequence[Collection[str]], target: Target, nests: Nests, anchor: Ints
+        cls, operands: Operands, roles: Ints, kept: Sequence[Collection[str]], nests: Nests, anchor: Ints
     ) -> "Passing":
-        """Of `kernels` with the tensors `kept` on chip; `anchor` are the positions of their nests."""
-        table, unit = np.zeros((len(kernels), len(ROLES))), np.zeros(len(kernels))
-        constant, buffers = np.zeros(len(kernels), bool), np.zeros(len(kernels), np.int64)
-        for at, kernel in enumerate(kernels):
-            for operand, part in own_operands(kernel, kept[at], target):
-                one = storage_of(operand.dtype, target).bytes(1)
-                table[at, ROLES.index(part)] += operand.elements * one
-                unit[at] += one if part == "moved" else 0.0
-                constant[at] |= part == "weights" and operand.constant
-                buffers[at] += 1
+        """Of kernels with the tensors `kept` on chip.
+
+        Args:
+            operands: of the kernels.
+            roles: how each operand passes through (`roles_of`).
+            kept: for every kernel, the tensors that it finds or leaves on chip.
+            nests: of all kernels.
+            anchor: positions of the kernels' own nests; -1: none.
+        """
+        own = (roles >= 0) & ~operands.among(kept)
+        parts = [own & (roles == at) for at in range(len(ROLES))]
+        into, weights, result, moved, whole = (operands.sums(operands.bytes, part) for part in parts)
         halo = Problem.of(nests.take(np.maximum(anchor, 0)), (1, 1, 1), 1) if len(nests) else None
-        into, weights, result, moved, whole = table.T
-        return cls(into, weights, result, moved, whole, unit, constant, buffers, halo, anchor >= 0)
+        count = np.ones_like(operands.bytes)
+        return cls(
+            input=into,
+            weights=weights,
+            result=result,
+            moved=moved,
+            whole=whole,
+            unit=operands.sums(operands.one, parts[3]),
+            constant=operands.sums(count, parts[1] & operands.constant) > 0,
+            buffers=operands.sums(count, own).astype(np.int64),
+            halo=halo,
+            nested=anchor >= 0,
+        )
 
     @property
     def slack_bytes(self) -> Floats:
@@ -164,10 +178,15 @@ class Passing:
         """Share of the input under `rows` output rows; 1.0 without a nest."""
         if self.halo is None:
             return np.ones(len(rows))
+        return np.where(self.nested, np.minimum(self.halo.input_rows(rows) / self._touched_rows, 1.0), 1.0)
+
+    @cached_property
+    def _touched_rows(self) -> Ints:
+        """Input rows of all images that some window touches, shape (n,)."""
+        assert self.halo is not None
         nests = self.halo.nests
         rows_of_image = touched(nests.out_h, nests.kernel_h, nests.stride_h, nests.dilation_h, nests.in_h)
-        whole = nests.batch * rows_of_image
-        return np.where(self.nested, np.minimum(self.halo.input_rows(rows) / np.maximum(whole, 1), 1.0), 1.0)
+        return np.asarray(np.maximum(nests.batch * rows_of_image, 1))
 
 
 def own_operands(kernel: KernelWork, kept: Collection[str], target: Target) -> list[tuple[Operand, Role]]:
@@ -178,6 +197,19 @@ def own_operands(kernel: KernelWork, kept: Collection[str], target: Target) -> l
             continue
         found[operand.name] = (operand, role(kernel, operand, is_read))
     return list(found.values())
+
+
+def roles_of(kernels: Sequence[KernelWork], operands: Operands, target: Target) -> Ints:
+    """Position in `ROLES` of every operand; -1 where it takes no room, whatever is kept, or was named before."""
+    found = np.full(len(operands.names), -1, np.int64)
+    for at, kernel in enumerate(kernels):
+        parts = {operand.name: part for operand, part in own_operands(kernel, (), target)}
+        for row in range(operands.first[at], operands.first[at + 1]):
+            part = parts.get(operands.names[row])
+            if part is not None and (not operands.constant[row] or holds_weights(target)):
+                found[row] = ROLES.index(part)
+                del parts[operands.names[row]]
+    return found
 
 
 def row_trips(slice_: Ints, extent: Ints, image: Ints) -> Ints:

@@ -117,10 +117,10 @@ def without_early(runs: Sequence[Run], done_s: float) -> tuple[Run, ...]:
             continue
         whole = min(run.count, int(done_s / run.early_s + 1e-9))
         done_s = max(0.0, done_s - whole * run.early_s)
-        out.append(replace(run, count=whole, load_s=max(0.0, run.load_s - run.early_s), early_s=0.0))
+        out.append(Run(whole, max(0.0, run.load_s - run.early_s), run.compute_s, run.store_s))
         if whole < run.count:
             left_s = run.early_s - done_s
-            out.append(replace(run, count=1, load_s=run.load_s - done_s, early_s=left_s))
+            out.append(Run(1, run.load_s - done_s, run.compute_s, run.store_s, left_s))
             out.append(replace(run, count=run.count - whole - 1))
             done_s = 0.0
     return tuple(run for run in out if run.count)

@@ -107,7 +107,8 @@ def price(
         finite = np.where(np.isfinite(values), values, 0.0) * copies
         return np.asarray(np.bincount(owner, finite, minlength=count), np.float64)
 
-    peak = np.array([special_peak(target, held.multiply) for held in storage])
+    peaks = {dtype: special_peak(target, dtype) for dtype in {held.multiply for held in storage}}
+    peak = np.array([peaks[held.multiply] for held in storage])
     macs = stacked.macs * copies
     factor = np.ones(count)
     np.maximum.at(factor, owner, table.factor[here])

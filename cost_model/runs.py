@@ -9,25 +9,22 @@ side by side make what they share again: w columns need (w - 1) s + k of the ope
 These figures choose; `strip_cost` has the exact ones.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.costing import Costing
-from roofwright.cost_model.engines import matrix_table
 from roofwright.cost_model.kernels import storage_names
-from roofwright.cost_model.strip_cost import one_strip
+from roofwright.cost_model.run_links import Link, links
 from roofwright.cost_model.strip_maps import Grid, Read, Space, Step
 from roofwright.cost_model.traffic import holds_weights
-from roofwright.cost_model.units import Nests
 
-LONGEST = 24  # kernels in one run
 WALK = 40_000  # kernels looked at for all runs together: bounds the time on very large graphs
 SMALL = 8  # a run that holds less than this share of the memory leaves room enough for what stays beside it
 ACROSS = (1, 2, 4, 8)  # strips side by side
-_SPACES: tuple[Space, ...] = ("planes", "tokens")
+LONGEST = 24  # kernels in one run
+PIPE = 6  # the same, where all that is to win is that engines overlap
+PIPED = 4  # 2**4 strips of an image are enough for engines to overlap
 
 
 @dataclass(slots=True)
@@ -42,6 +39,8 @@ class Run:
         fixed_bytes: constants and what the caller gives, loaded in any case; `fixed_buffers`: buffers of the latter.
         output_bytes: buffers of results that later kernels read; `stored_bytes`: all of them.
         final_bytes: results for the caller, stored in any case.
+        engine_s: computation of every engine, where they can overlap; `engines`: of every kernel, for that.
+        where: kernel -> engine and lag, in a run that was chosen because its engines overlap.
     """
 
     first: int
@@ -58,6 +57,27 @@ class Run:
     output_bytes: float = 0.0
     stored_bytes: float = 0.0
     final_bytes: float = 0.0
+    engine_s: tuple[float, ...] = ()
+    engines: tuple[int, ...] = ()
+    where: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+
+    @property
+    def piped_s(self) -> float:
+        """Computation where engines overlap: the busiest one's, and the others' for the strips at either end."""
+        if not self.engine_s:
+            return float("inf")
+        most = max(self.engine_s)
+        return most + (sum(self.engine_s) - most) / self.tiles
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether engines that work at the same time are shorter than engines that take turns."""
+        return self.piped_s < self.busy_s
+
+    @property
+    def length_s(self) -> float:
+        """Computation, in turns or not."""
+        return min(self.busy_s, self.piped_s)
 
 
 @dataclass(slots=True)
@@ -71,21 +91,16 @@ class _Asked:
     pace: int
 
 
-@dataclass(frozen=True)
-class _Link:
-    """One kernel: its nodes as steps in each space, its engine, bytes of constants, seconds in 2**i strips."""
-
-    steps: Mapping[Space, tuple[Step, ...]]
-    engine: int
-    constants: float
-    busy_s: Sequence[float]
-
-
 class Runs:
     """All runs of a costing's kernels."""
 
-    def __init__(self, costing: Costing) -> None:
-        """Look at the kernels of `costing`, none of which runs in strips."""
+    def __init__(self, costing: Costing, turns: bool = True) -> None:
+        """Look at the kernels of `costing`, none of which runs in strips.
+
+        Args:
+            costing: of the kernels.
+            turns: False: only runs whose engines overlap are of use.
+        """
         self.costing, self.target = costing, costing.target
         self.sizes: dict[str, float] = {}
         self.one: dict[str, float] = {}
@@ -99,8 +114,10 @@ class Runs:
                 self.last_read[operand.name] = at
         self.last_read.update(dict.fromkeys(costing.outputs, len(costing.kernels)))
         self.holds = holds_weights(self.target)
-        self.longest = max(2, min(LONGEST, WALK // max(len(costing.kernels), 1)))
-        self.links = self._links()
+        self.longest = max(2, min(LONGEST if turns else PIPE, WALK // max(len(costing.kernels), 1)))
+        self.turns = turns
+        self.pipes = self.holds and not self.target.stack.handover_s and len(self.target.engines) > 1
+        self.links = links(costing, self.pipes)
 
     def _note(self, at: int) -> None:
         """Bytes of the tensors that a kernel touches: of one number, and whole."""
@@ -110,51 +127,16 @@ class Runs:
                 self.one[name] = storage_of(operand.dtype, self.target).bytes(1)
                 self.sizes[name] = max(self.sizes.get(name, 0.0), operand.elements * self.one[name])
 
-    # ---- kernels
-    def _links(self) -> list[_Link]:
-        maps, kernels = self.costing.model.maps, self.costing.kernels
-        steps: list[dict[Space, tuple[Step, ...]]] = []
-        for kernel in kernels:
-            seen: dict[Space, tuple[Step, ...]] = {}
-            for space in _SPACES:
-                found = [maps.step(node, space) for node in kernel.nodes]
-                if all(step is not None for step in found):
-                    seen[space] = tuple(step for step in found if step is not None)
-            steps.append(seen)
-        seconds = self._seconds(steps)
-        constants = [sum(self.costing.bytes_of(o) for o in kernel.reads if o.constant) for kernel in kernels]
-        engines = self.costing.prices.engine.tolist()
-        return [_Link(*found) for found in zip(steps, engines, constants, seconds, strict=True)]
+    def where(self, run: Run) -> dict[int, tuple[str, int]]:
+        """Engine and lag of every kernel of a run: one more wherever what it reads comes from another engine."""
+        kernels, found = self.costing.kernels, list[int]()
+        for at in range(run.first, run.last + 1):
+            before = {self.made.get(o.name, -1) - run.first for o in kernels[at].reads}
+            own = run.engines[at - run.first]
+            found.append(max((found[b] + (run.engines[b] != own) for b in before if b >= 0), default=0))
+        names = [self.target.engines[engine].name for engine in run.engines]
+        return {run.first + at: pair for at, pair in enumerate(zip(names, found, strict=True))}
 
-    def _seconds(self, steps: Sequence[Mapping[Space, Sequence[Step]]]) -> list[list[float]]:
-        """Computation of every kernel in 1, 2, 4, ... strips per image: its own, and what its nests take longer."""
-        prices = self.costing.prices
-        nests, owner, times, storage, classes = [], [], [], [], []
-        counts = [0] * len(steps)
-        for at, seen in enumerate(steps):
-            for step in next(iter(seen.values()), ()):
-                grid = step.grid
-                counts[at] = max(counts[at], (grid.rows - 1).bit_length() + 1)
-                for nest in step.work.work.nests:
-                    for part in range(counts[at]):
-                        rows = -(-grid.rows >> part)
-                        nests.append(one_strip(nest, step, rows, grid.columns))
-                        owner.append((at, part))
-                        times.append(-(-grid.rows // rows) * grid.images)
-                        storage.append(storage_of(step.work.work.reads[0].dtype, self.target))
-                        classes.append(step.work.work.kind)
-        longest = max(counts, default=0)
-        busy = np.zeros((len(steps), longest + 1))
-        if nests:
-            table = matrix_table(Nests.of(nests), storage, classes, self.target)
-            kernel, part = np.array(owner).T
-            row = np.maximum(prices.engine[kernel], 0)
-            np.add.at(busy, (kernel, part), table.length_s[row, np.arange(len(nests))] * np.array(times))
-        whole = np.maximum(prices.busy_s, prices.inner_s)
-        longer = np.where(np.isfinite(busy), busy - busy[:, :1], np.inf)
-        return [(whole[at] + longer[at, :count]).tolist() for at, count in enumerate(counts)]
-
-    # ---- runs
     def ending_at(self, last: int) -> Iterator[Run]:
         """All runs of two kernels or more up to kernel `last`: every length and size of strip that fits the chip.
 
@@ -163,19 +145,22 @@ class Runs:
         level = self.target.on_chip
         assert level is not None
         for space, steps in self.links[last].steps.items():
-            if not steps:
+            if not steps or not steps[-1].grid.rows:  # an empty tensor has none
                 continue
             for across in ACROSS:
                 if across > steps[-1].grid.columns:
                     break
                 fitted = False
-                for part in range(len(self.links[last].busy_s)):
+                alone = not self.turns and steps[-1].grid.images == 1  # a strip overlaps with another
+                for part in range(int(alone), len(self.links[last].busy_s)):
                     walk = _Walk(self, last, space, part, across)
                     yield from walk
                     fitted = walk.ended
-                    if fitted and walk.run.held_bytes <= level.capacity_bytes / SMALL:
+                    enough = part >= PIPED or not self.pipes or across > 1
+                    small = walk.run.held_bytes <= level.capacity_bytes / SMALL or not self.turns
+                    if fitted and enough and small:
                         break  # still shorter strips only cost
-                if fitted:  # narrower strips are for what does not fit in full width
+                if fitted or not self.turns:  # narrower strips are for what does not fit in full width
                     break
 
 
@@ -193,6 +178,8 @@ class _Walk:
         self.whole: dict[str, float] = {}
         self.constants = 0.0
         self.ended = False
+        self.pipes = runs.pipes and across == 1
+        self.run.engine_s = (0.0,) * len(runs.target.engines) if self.pipes else ()
 
     def __iter__(self) -> Iterator[Run]:
         runs, level = self.runs, self.runs.target.on_chip
@@ -212,11 +199,12 @@ class _Walk:
                 yield self.run
         self.ended = True
 
-    def _count(self, at: int, link: _Link) -> None:
+    def _count(self, at: int, link: Link) -> None:
         """Seconds and constants of a kernel, and what comes in when it is the first."""
         run, runs = self.run, self.runs
         run.first = at
         run.busy_s += link.busy_s[min(self.part, len(link.busy_s) - 1)] * self._again()
+        self._pipe(link)
         run.fixed_bytes = run.loaded_bytes = run.input_bytes = run.fixed_buffers = 0.0
         if runs.holds:
             run.held_bytes += link.constants
@@ -232,6 +220,19 @@ class _Walk:
                 run.fixed_bytes += size
                 run.fixed_buffers += buffer
 
+    def _pipe(self, link: Link) -> None:
+        """The kernel to the engine that ends first with it; nothing overlaps where an operand is held whole."""
+        run = self.run
+        if not run.engine_s or self.whole or link.engine < 0:
+            run.engine_s = ()
+            return
+        part = min(self.part, len(link.busy_s) - 1)
+        ways = {link.engine: link.busy_s[part]} | {e: each[part + 1] for e, each in link.others.items()}
+        times = {e: run.engine_s[e] + seconds for e, seconds in ways.items()}
+        best = min(times, key=lambda e: (times[e], e != link.engine))
+        run.engine_s = tuple(times[e] if e == best else old for e, old in enumerate(run.engine_s))
+        run.engines = (best, *run.engines)
+
     def _again(self) -> float:
         """Columns made over columns there are, at the widest tensor of the run."""
         if self.across == 1:
@@ -241,6 +242,8 @@ class _Walk:
     def _buffer(self, name: str, asked: _Asked, new: int) -> float:
         grid = asked.grid
         rows = min(asked.up - asked.low + new * asked.pace, grid.rows)
+        if self.pipes and grid.images > 1:  # parts of two images
+            rows = min(asked.up - asked.low, grid.rows) + new * asked.pace
         return rows * min(asked.width, grid.columns) * grid.depth * self.runs.one[name]
 
     def _add(self, step: Step) -> bool:
@@ -279,7 +282,7 @@ class _Walk:
             asked = _Asked(grid, 0, -pace, width, pace)
         elif asked.grid != grid:
             return None
-        buffer = self._buffer(name, asked, 1 if leaves else 0)
+        buffer = self._buffer(name, asked, 1 if leaves or self.pipes else 0)
         if not leaves:
             run.held_bytes += buffer
         elif name in runs.costing.outputs:

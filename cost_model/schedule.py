@@ -10,7 +10,7 @@ whole). Kernels without a nest have the loop "rows" alone: independent
 pieces of their results, one behind the other in memory (elements, planes of a pool, rows of a softmax).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -24,9 +24,9 @@ class ScheduleError(ValueError):
     """A schedule that breaks a rule; the message is one line and names the kernel."""
 
 
-def _require(holds: bool, message: str) -> None:
+def _require(holds: bool, message: str, of: object = None) -> None:
     if not holds:
-        raise ScheduleError(message)
+        raise ScheduleError(message if of is None else f"{of}: {message}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +109,23 @@ class Prefetch:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeRef:
-    """A node of the graph, by the name of its first output; `engine`: where it runs, if not on its kernel's engine."""
+    """A node of the graph, by the name of its first output.
+
+    Attributes:
+        output, op: which one.
+        engine: where it runs, if not on its kernel's engine.
+        lag: in a kernel that runs in strips, how many strips it is behind the nodes of lag 0: in step t it computes
+            strip t - lag. Nodes of one step work at the same time, each on its engine.
+    """
 
     output: str
     op: str
     engine: str = ""
+    lag: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject a node that runs before its strip."""
+        _require(self.lag >= 0, f"node {self.output}: lag {self.lag} is negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,27 +176,32 @@ class Kernel:
         """Reject what cannot be run, naming this kernel."""
         _require(self.index >= 0, f"kernel index {self.index} is negative")
         _require(bool(self.nodes), f"kernel {self.index}: it has no nodes")
-        _require((self.strip_rows is None) == (self.halo is None), f"{self}: strip_rows and halo go together")
-        _require(self.strip_rows is None or self.strip_rows >= 1, f"{self}: strips of {self.strip_rows} rows")
-        _require((self.strip_columns or 1) >= 1, f"{self}: strips of {self.strip_columns} columns")
+        more = (self.strip_rows, self.halo, self.strip_columns, self.streamed, self.shares, self.buffers, self.prefetch)
+        if more == (None, None, None, (), (), (), ()) and not any(node.lag for node in self.nodes):
+            return
+        _require((self.strip_rows is None) == (self.halo is None), "strip_rows and halo go together", self)
+        _require(self.strip_rows is None or self.strip_rows >= 1, f"strips of {self.strip_rows} rows", self)
+        _require((self.strip_columns or 1) >= 1, f"strips of {self.strip_columns} columns", self)
         whole = self.strip_columns is None and not self.streamed
-        _require(self.strip_rows is not None or whole, f"{self}: strip_columns and streamed need strip_rows")
+        _require(self.strip_rows is not None or whole, "strip_columns and streamed need strip_rows", self)
+        lags = any(node.lag for node in self.nodes)
+        _require(not lags or (self.strip_rows is not None and not self.streamed), "lags need strips that stay", self)
         for placement in self.buffers:
             brief = placement.last_node is None or (
                 self.strip_rows is not None and placement.last_node < len(self.nodes)
             )
-            _require(brief, f"{self}: {placement.tensor} lasts until node {placement.last_node} of a strip")
+            _require(brief, f"{placement.tensor} lasts until node {placement.last_node} of a strip", self)
             until = self.index if placement.until is None else placement.until
-            _require(until >= self.index, f"{self}: {placement.tensor} is kept until kernel {until}, before it starts")
-        _require(len(self.shares) != 1, f"{self}: a share of one engine alone")
-        _require(not self.shares or self.strip_rows is None, f"{self}: shares and strips exclude each other")
-        _require(all(share.rows >= 1 for share in self.shares), f"{self}: a share without rows")
+            _require(until >= self.index, f"{placement.tensor} is kept until kernel {until}, before it starts", self)
+        _require(len(self.shares) != 1, "a share of one engine alone", self)
+        _require(not self.shares or self.strip_rows is None, "shares and strips exclude each other", self)
+        _require(all(share.rows >= 1 for share in self.shares), "a share without rows", self)
         first = self.shares[0].engine if self.shares else self.engine
-        _require(first == self.engine, f"{self}: runs on {self.engine}, its first share on {first}")
+        _require(first == self.engine, f"runs on {self.engine}, its first share on {first}", self)
         engines = {share.engine for share in self.shares}
-        _require(len(engines) == len(self.shares), f"{self}: two shares for one engine")
-        _require_unique([(b.tensor, b.level) for b in self.buffers], f"{self}: two buffers for tensor, level")
-        _require_unique([(p.tensor, p.during) for p in self.prefetch], f"{self}: two prefetches of tensor, kernel")
+        _require(len(engines) == len(self.shares), "two shares for one engine", self)
+        _require_unique([(b.tensor, b.level) for b in self.buffers], "two buffers for tensor, level", self)
+        _require_unique([(p.tensor, p.during) for p in self.prefetch], "two prefetches of tensor, kernel", self)
         for tensor in sorted({p.tensor for p in self.prefetch}):
             self._check_prefetch(tensor)
 
@@ -192,12 +209,12 @@ class Kernel:
         parts = [p for p in self.prefetch if p.tensor == tensor]
         room = sum(b.total_bytes for b in self.buffers if b.tensor == tensor)
         loaded = sum(p.bytes for p in parts)
-        _require(room > 0, f"{self}: {tensor} is prefetched but has no buffer")
-        _require(loaded <= room, f"{self}: {loaded} bytes of {tensor} are prefetched into a buffer of {room}")
+        _require(room > 0, f"{tensor} is prefetched but has no buffer", self)
+        _require(loaded <= room, f"{loaded} bytes of {tensor} are prefetched into a buffer of {room}", self)
         for part in parts:
-            _require(part.bytes >= 1, f"{self}: prefetch of {part.bytes} bytes of {tensor}")
-            window = f"{self}: {tensor} is prefetched during kernel {part.during}, expected 0..{self.index - 1}"
-            _require(0 <= part.during < self.index, window)
+            _require(part.bytes >= 1, f"prefetch of {part.bytes} bytes of {tensor}", self)
+            window = f"{tensor} is prefetched during kernel {part.during}, expected 0..{self.index - 1}"
+            _require(0 <= part.during < self.index, window, self)
 
     def __str__(self) -> str:
         """How messages call it: `kernel 3 (conv1_out)`."""
@@ -214,10 +231,12 @@ class Kernel:
         return first, self.index if placement.until is None else placement.until
 
 
-def _require_unique(items: Iterable[tuple[str, object]], message: str) -> None:
+def _require_unique(items: Collection[tuple[str, object]], message: str, of: object) -> None:
+    if len(items) == len(set(items)):
+        return
     seen: set[tuple[str, object]] = set()
     for item in items:
-        _require(item not in seen, f"{message} {item[0]}, {item[1]}")
+        _require(item not in seen, f"{message} {item[0]}, {item[1]}", of)
         seen.add(item)
 
 

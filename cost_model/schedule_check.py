@@ -1,5 +1,7 @@
 """Does a schedule fit the machine it names? The rules that need the target's memories and engines."""
 
+from itertools import accumulate
+
 from roofwright.cost_model.schedule import Kernel, Placement, Schedule, ScheduleError, moments
 from roofwright.targets import Memory, Target
 
@@ -28,8 +30,23 @@ def peak_bytes(schedule: Schedule, level: str) -> list[int]:
 
     Of a kernel whose strips hold some buffers for a part of their nodes only: the most at a time.
     """
-    lives = zip(schedule.kernels, schedule.live_by_kernel(level), strict=True)
-    return [max(sum(p.total_bytes for p in together) for together in moments(k, live)) for k, live in lives]
+    change = [0] * (len(schedule.kernels) + 1)
+    brief: dict[int, list[Placement]] = {}
+    for kernel in schedule.kernels:
+        for placement in kernel.buffers:
+            if placement.level != level:
+                continue
+            if placement.first_node is not None:
+                brief.setdefault(kernel.index, []).append(placement)
+                continue
+            first, last = kernel.live(placement)
+            change[first] += placement.total_bytes
+            change[last + 1] -= placement.total_bytes
+    found = list(accumulate(change[:-1]))
+    for at, placed in brief.items():
+        together = moments(schedule.kernels[at], [(schedule.kernels[at], p) for p in placed])
+        found[at] += max(sum(p.total_bytes for p in live) for live in together)
+    return found
 
 
 def _check_level(schedule: Schedule, memory: Memory) -> None:

@@ -78,12 +78,12 @@ class Splits:
         storage = [storage_of(node.work.reads[0].dtype, self.target) for node in nodes]
         return matrix_table(piece, storage, [node.work.kind for node in nodes], self.target)
 
-    def seconds(self, share: Floats, field: str = "length_s") -> Floats:
-        """Seconds of every engine for `share` of every kernel's rows, shape (engines, kernels)."""
+    def seconds(self, share: Floats, field: str = "length_s", table: MatrixTable | None = None) -> Floats:
+        """Seconds of every engine for `share` of every kernel's rows (their `table`), shape (engines, kernels)."""
         part = share if self.target.stack.handover_s else np.ones(len(share))
         found = np.where(np.isfinite(self.lanes_s), self.lanes_s, 0.0) * part
         found[~np.isfinite(self.lanes_s)] = np.inf
-        for row, values in zip(found, getattr(self.table(share), field) * self.prices.copies, strict=True):
+        for row, values in zip(found, getattr(table or self.table(share), field) * self.prices.copies, strict=True):
             np.add.at(row, self.prices.owner, values)
         return found
 
@@ -117,8 +117,9 @@ def with_shares(
         share = np.ones(len(kernels))
         for at, parts in asked.items():
             share[at] = parts[min(round_of, len(parts) - 1)][1]
+        priced = splits.table(share)
         for field, column in columns.items():
-            table = splits.seconds(share, field)
+            table = splits.seconds(share, field, priced)
             for at, parts in asked.items():
                 taken = table[parts[min(round_of, len(parts) - 1)][0], at]
                 column[at] = taken if not round_of else max(column[at], taken)

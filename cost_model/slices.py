@@ -7,7 +7,7 @@ from math import ceil
 from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.cutting import Extents, Pipeline, Searched
 from roofwright.cost_model.kernels import KernelWork
-from roofwright.cost_model.passing import Passing, Role, Slice, own_operands
+from roofwright.cost_model.passing import Role, Slice, own_operands
 from roofwright.cost_model.rates import ceil_div
 from roofwright.cost_model.work import Operand
 from roofwright.targets import Target
@@ -18,13 +18,16 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Kept:
-    """All of a kernel that says what it holds: the kernel, its position, how it is cut, and what is on chip anyway."""
+    """All of a kernel that says what it holds: the kernel, its position, how it is cut, and what is on chip anyway.
+
+    `input_share`: share of its input under the rows of one tile.
+    """
 
     kernel: KernelWork
     at: int
     cut: Pipeline
     size: Extents
-    passing: Passing
+    input_share: float
     on_chip: Collection[str]
 
 
@@ -62,7 +65,7 @@ def _share(kept: Kept, operand: Operand, role: Role) -> tuple[float, int]:
     if role == "weights" and stay:
         return copies, int(ceil_div(size.repeat[at], cut.repeat[at]))
     if role == "input":
-        return copies * float(kept.passing.input_share(cut.slice)[at]), tiles
+        return copies * kept.input_share, tiles
     return copies * slice_ / extent, tiles
 
 

@@ -38,6 +38,7 @@ class StripCost:
         spread: whether constants are loaded with every strip.
         pieces: per loop nest of the kernel, in order: nests of one strip each, and how many are alike.
         lane_factors: per node, elementwise work over that of the whole tensor.
+        lags: per node, strips that it is behind; all 0 where nodes take turns.
     """
 
     strips: Strips
@@ -48,6 +49,12 @@ class StripCost:
     spread: bool
     pieces: tuple[tuple[tuple[LoopNest, int], ...], ...]
     lane_factors: tuple[float, ...]
+    lags: tuple[int, ...]
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether nodes work on different strips at the same time."""
+        return any(self.lags)
 
 
 def strip_costs(
@@ -78,7 +85,8 @@ def _known(kernel: Kernel, work: KernelWork, kept: Collection[str], model: Graph
     known: dict[object, StripCost] = model.memo.once("strips", (kernel.nodes, work, target), dict)
     if cut not in known:
         stack = model.memo.once("stack", (work,), lambda: stack_for(kernel, work, model))
-        known[cut] = strip_cost(stack, cut_of(kernel), work, here, target, kernel.streamed)
+        lags = tuple(node.lag for node in kernel.nodes)
+        known[cut] = strip_cost(stack, cut_of(kernel), work, here, target, kernel.streamed, lags)
     return known[cut]
 
 
@@ -91,6 +99,12 @@ def stack_for(kernel: Kernel, work: KernelWork, model: GraphModel) -> Stack:
     stack = space_stack(model.maps, work.nodes, frozenset(operand.name for operand in work.writes))
     if stack is None:
         raise ScheduleError(f"{kernel}: its nodes cannot run in strips")
+    lags = [node.lag for node in kernel.nodes]
+    edges = [(stack.made[name], at) for name, reads in stack.readers.items() if name in stack.made for at, *_ in reads]
+    if any(lags[after] < lags[before] for before, after in edges):
+        raise ScheduleError(f"{kernel}: a node runs ahead of what it reads")
+    if any(lags) and any(step.whole for step in stack.steps):
+        raise ScheduleError(f"{kernel}: nodes that hold an operand whole cannot lag")
     return stack
 
 
@@ -100,7 +114,13 @@ def cut_of(kernel: Kernel) -> Cut:
 
 
 def strip_cost(
-    stack: Stack, cut: Cut, work: KernelWork, kept: Collection[str], target: Target, streamed: Collection[str] = ()
+    stack: Stack,
+    cut: Cut,
+    work: KernelWork,
+    kept: Collection[str],
+    target: Target,
+    streamed: Collection[str] = (),
+    lags: Sequence[int] = (),
 ) -> StripCost:
     """The cost of a stack that is cut.
 
@@ -111,9 +131,10 @@ def strip_cost(
         kept: operands that lie on chip anyway.
         target: the machine.
         streamed: constants that are loaded with every strip.
+        lags: per node, strips that it is behind; (): none is.
     """
-    strips = Strips.of(stack, cut)
-    asked = _Asked(strips, work, frozenset(kept), target, frozenset(streamed))
+    strips, behind = Strips.of(stack, cut), tuple(lags) or (0,) * len(stack.steps)
+    asked = _Asked(strips, work, frozenset(kept), target, frozenset(streamed), behind)
     buffers = tuple(asked.buffers())
     return StripCost(
         strips=strips,
@@ -124,6 +145,7 @@ def strip_cost(
         spread=any(o.constant and asked.loads(o) > 1 for o in work.reads),
         pieces=tuple(_pieces(strips, step) for step in stack.steps for _ in step.work.work.nests),
         lane_factors=tuple(_share(strips, step) for step in stack.steps),
+        lags=behind,
     )
 
 
@@ -149,6 +171,7 @@ class _Asked:
     kept: frozenset[str]
     target: Target
     streamed: frozenset[str]
+    lags: tuple[int, ...]
 
     def size(self, operand: Operand) -> float:
         """Bytes of all of an operand."""
@@ -200,26 +223,36 @@ class _Asked:
         return Slice(operand.name, max(1, ceil(self.size(operand) / stack.last.images)), 2)
 
     def _positions(self, name: str) -> int:
-        """Positions for which a tensor's buffer has room."""
+        """Positions for which a tensor's buffer has room.
+
+        While the reader that is furthest behind works on a strip, there is what that one holds and what was made (or
+        loaded: one step ahead of the first reader) since. What leaves is stored in the step after.
+        """
         strips, stack = self.strips, self.strips.stack
         held, made = strips.held_by_strip(name), strips.made_by_strip(name)
-        if name not in stack.made:
-            return int((held + self._moved(made, -1)).max())
-        if name in stack.leaving:
-            return int((held + self._moved(made, 1)).max())
+        behind = [self.lags[at] for at, *_ in stack.readers.get(name, ())]
+        own = self.lags[stack.made[name]] if name in stack.made else min(behind) - 1
+        since = max(behind, default=own) - own
+        for later in range(1, since + 1):
+            held = held + self._moved(made, -later)
+        if name in stack.leaving and not since:
+            held = held + self._moved(made, 1)
         return int(held.max())
 
     def _moved(self, made: Ints, by: int) -> Ints:
-        """What the strip before (1) or after (-1) makes; one image's first strip comes after the last of another."""
-        there = np.roll(made, by)
-        if self.strips.stack.last.images == 1:
-            there[0 if by > 0 else -1] = 0
+        """What the strip `by` before makes (after, if negative); an image's first comes after the last of another."""
+        count = len(made)
+        if self.strips.stack.last.images > 1:
+            return np.roll(made, by)
+        there = np.zeros_like(made)
+        if abs(by) < count:
+            there[max(by, 0) : count + min(by, 0)] = made[max(-by, 0) : count - max(by, 0)]
         return there
 
     def _span(self, name: str) -> tuple[int | None, int | None]:
         """The nodes for which a strip holds a tensor that passes nothing on to the next one."""
         stack = self.strips.stack
-        if name not in stack.made or name in stack.leaving or not self.strips.passes(name):
+        if name not in stack.made or name in stack.leaving or any(self.lags) or not self.strips.passes(name):
             return None, None
         return stack.made[name], max(at for at, *_ in stack.readers[name])
 

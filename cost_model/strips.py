@@ -181,13 +181,14 @@ class Strips:
 
     def made_by_strip(self, name: str) -> Ints:
         """Positions that each strip makes (or loads), in the order of one image's strips."""
-        return self._in_order(np.multiply.outer(*self.new(name)))
+        return self.in_order(np.multiply.outer(*self.new(name)))
 
     def held_by_strip(self, name: str) -> Ints:
         """Positions that lie ready while each strip is computed, in the order of one image's strips."""
-        return self._in_order(self._held(name))
+        return self.in_order(self._held(name))
 
-    def _in_order(self, table: Ints) -> Ints:
+    def in_order(self, table: Ints) -> Ints:
+        """Entries of a table of rows and columns of strips, in the order of one image's strips."""
         return (table.T if self.cut.halo == "rows" else table).reshape(-1)
 
     def _held(self, name: str) -> Ints:

@@ -104,7 +104,12 @@ class Timeline:
 
 
 def timeline(
-    kernels: Sequence[KernelTiles], *, shared_port: bool, window: int = 0, plan: Iterable[Prefetched] | None = None
+    kernels: Sequence[KernelTiles],
+    *,
+    shared_port: bool,
+    window: int = 0,
+    plan: Iterable[Prefetched] | None = None,
+    known: dict[object, Makespan] | None = None,
 ) -> Timeline:
     """Run the kernels one after the other.
 
@@ -115,14 +120,18 @@ def timeline(
             0: no prefetch.
         plan: instead of `window`, what to load during which kernel; a part for which the port has no idle time is
             loaded when its own kernel starts.
+        known: spans of kernels met before: schedules of one graph differ in few.
 
     Returns:
         The timeline. More buffers, more spare bytes, a wider window or shorter transfers never make it longer.
     """
-    ahead = _Ahead(kernels, window, plan)
+    ahead, known = _Ahead(kernels, window, plan), {} if known is None else known
     rows: list[tuple[float, ...]] = []
     for index, kernel in enumerate(kernels):
-        span = _span(kernel, ahead.done_s[index], shared_port)
+        same = (kernel.runs, ahead.done_s[index], kernel.in_buffers, kernel.out_buffers, kernel.fluid, shared_port)
+        span = known.get(same)
+        if span is None:
+            span = known[same] = _span(kernel, ahead.done_s[index], shared_port)
         used_s = span.load_s + span.store_s if shared_port else span.load_s
         ahead.fill(index, span.total_s - used_s)
         after_s = span.total_s - span.compute_end_s

@@ -12,6 +12,7 @@ import numpy as np
 from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.memory import effective_bytes_per_s
+from roofwright.cost_model.operands import Operands
 from roofwright.cost_model.units import Floats, Ints
 from roofwright.cost_model.work import Operand
 from roofwright.targets import Systolic, Target
@@ -58,30 +59,29 @@ def operand_bytes(operand: Operand, target: Target) -> float:
     return storage_of(operand.dtype, target).bytes(operand.elements)
 
 
-def traffic(kernels: Sequence[KernelWork], target: Target, kept: Sequence[Collection[str]]) -> Traffic:
+def traffic(
+    kernels: Sequence[KernelWork],
+    target: Target,
+    kept: Sequence[Collection[str]],
+    operands: Operands | None = None,
+) -> Traffic:
     """Off-chip bytes of kernels, each operand once.
 
     Args:
         kernels: in order.
         target: decides how dtypes are stored.
         kept: for every kernel, the tensors that it finds or leaves on chip.
+        operands: of the kernels, where they are known.
     """
-    table = np.zeros((len(kernels), 7))
-    for row, kernel, here in zip(table, kernels, kept, strict=True):
-        for operand in kernel.reads:
-            size = operand_bytes(operand, target)
-            if operand.name in here:
-                row[4] += size
-            else:
-                row[0 if operand.constant else 1] += size
-                row[3] += 1
-                if any(operand.name == part.name for part in kernel.nest_operands):
-                    row[5 if operand.constant else 6] += size
-        for operand in kernel.writes:
-            row[4 if operand.name in here else 2] += operand_bytes(operand, target)
-    weights, inputs, outputs, count, stays = table.T[:5]
-    stored = outputs * (2 if allocates_writes(target) else 1)
-    return Traffic(weights, inputs, stored, count.astype(np.int64), stays, weights + inputs + outputs, table.T[5:])
+    all_ = operands or Operands.of(kernels, target)
+    stays = all_.among(kept)
+    loaded, stored = all_.read & ~stays, ~all_.read & ~stays
+    constant, own = loaded & all_.constant, loaded & all_.nested
+    weights, inputs, outputs = (all_.sums(all_.bytes, where) for where in (constant, loaded & ~all_.constant, stored))
+    count = all_.sums(np.ones_like(all_.bytes), loaded).astype(np.int64)
+    blocked = np.stack([all_.sums(all_.bytes, where) for where in (own & all_.constant, own & ~all_.constant)])
+    moved = outputs * (2 if allocates_writes(target) else 1)
+    return Traffic(weights, inputs, moved, count, all_.sums(all_.bytes, stays), weights + inputs + outputs, blocked)
 
 
 def allocates_writes(target: Target) -> bool:

@@ -27,7 +27,8 @@ class Layer:
         causes_s: the rest of `seconds`, by cause (those of a kernel: the link belongs to none).
         worst_cause: the cause that costs it most.
         off_chip_bytes: what it moves.
-        bound_s: proven lower bound of the kernel run alone.
+        bound_s, bound_bytes: proven lower bounds of the kernel run alone, with what is on chip where it is.
+        time_ratio: `seconds` over `bound_s`.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Layer:
     worst_cause: str
     off_chip_bytes: float
     bound_s: float
+    bound_bytes: float
+    time_ratio: float
 
     @property
     def lever(self) -> str:
@@ -54,7 +57,8 @@ def layers(estimate: Estimate) -> tuple[Layer, ...]:
     causes = {name: column.tolist() for name, column in evaluations.by_kernel().items()}
     seconds = (evaluations.timeline_s + evaluations.overhead_s).tolist()
     ideal, macs = evaluations.ideal_s.tolist(), prices.macs.tolist()
-    moved, bound = estimate.moved.total_bytes.tolist(), estimate.bound.kernels.total_s.tolist()
+    moved, least = estimate.moved.total_bytes.tolist(), estimate.moved.least_bytes.tolist()
+    bound = estimate.bound.kernels.total_s.tolist()
     engines = [estimate.target.engines[e].name if e >= 0 else "none" for e in prices.engine.tolist()]
     rows = []
     for at, kernel in enumerate(estimate.kernels):
@@ -72,6 +76,13 @@ def layers(estimate: Estimate) -> tuple[Layer, ...]:
                 worst_cause=max(lost, key=lambda name: lost[name]),
                 off_chip_bytes=moved[at],
                 bound_s=bound[at],
+                bound_bytes=least[at],
+                time_ratio=over(seconds[at], bound[at]),
             )
         )
     return tuple(rows)
+
+
+def over(reached: float, bound: float) -> float:
+    """How many times its bound a figure is; 1.0 where nothing has to be done."""
+    return reached / bound if bound > 0 else 1.0

@@ -12,7 +12,7 @@ from typing import Any
 from roofwright.cost_model import Estimate, Fallback, NodeWork, Schedule, fallbacks, op_counts
 from roofwright.passes.base import Record
 from roofwright.passes.check import Check
-from roofwright.passes.layers import LEVERS, Layer, layers
+from roofwright.passes.layers import LEVERS, Layer, layers, over
 from roofwright.passes.memory import MemoryChange
 
 SCHEMA = "roofwright.report/1"
@@ -83,6 +83,29 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """What the result reaches against proven lower bounds, which no schedule of this graph on this machine beats.
+
+    Attributes:
+        device_s, bound_s: device time, modelled and bound; `time_ratio`: the first over the second.
+        off_chip_bytes, bound_bytes: device memory and link, each transfer once; `bytes_ratio` likewise.
+    """
+
+    device_s: float
+    bound_s: float
+    time_ratio: float
+    off_chip_bytes: float
+    bound_bytes: float
+    bytes_ratio: float
+
+    @classmethod
+    def of(cls, side: Side) -> "Gap":
+        """The gap of one side."""
+        times, moved = (side.device_s, side.bound_s), (side.off_chip_bytes, side.bound_bytes)
+        return cls(*times, over(*times), *moved, over(*moved))
+
+
+@dataclass(frozen=True)
 class PassReport:
     """What one pass of the pipeline did, and what it gained by the cumulative re-estimate after it.
 
@@ -140,6 +163,11 @@ class Report:
         return tuple((name, record) for (name, *_), record in found.items())
 
     @property
+    def gap(self) -> Gap:
+        """How far the result is from its roof."""
+        return Gap.of(self.after)
+
+    @property
     def changed(self) -> bool:
         """Whether any pass changed the graph."""
         return any(p.applied and not p.schedules for p in self.passes)
@@ -152,6 +180,7 @@ class Report:
             "figures": "modelled; bound_* are proven lower bounds; check is measured on onnxruntime",
             "target": {"name": self.target, "title": self.target_title},
             "batch": {"before": self.batch[0], "after": self.batch[1]},
+            "gap": asdict(self.gap),
             "before": asdict(self.before),
             "after": asdict(self.after),
             "passes": [_pass(p) for p in self.passes],

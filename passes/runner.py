@@ -9,7 +9,7 @@ from itertools import count
 import onnx_graphsurgeon as gs
 
 from roofwright.cost_model import Estimate, GraphModel, Schedule, estimate, memory_bytes
-from roofwright.graph import Interface, RoofwrightError, assumed_dims, clone, interface, sort_nodes, verify
+from roofwright.graph import Index, Interface, RoofwrightError, assumed_dims, clone, interface, sort_nodes, verify
 from roofwright.passes.attribution import gains
 from roofwright.passes.base import Context, Pass, PassResult, Record
 from roofwright.passes.memory import MemoryChange
@@ -44,6 +44,7 @@ class Runner:
         stale: whether the graph changed since `latest`, in ways that have no price.
         seconds: own run time per pass.
         memory: what strips changed; None where nobody asked for them.
+        model: the graph as `latest` saw it; None where it may have changed since.
         watch: told (pass, graph, schedule) after every pass that changed one of the two; must not change them.
     """
 
@@ -57,6 +58,7 @@ class Runner:
     stale: bool = False
     watch: Watch | None = None
     memory: MemoryChange | None = None
+    model: GraphModel | None = None
 
     def rewrite(self, passes: Sequence[Pass]) -> None:
         """Run graph passes over and over until none of them changes anything."""
@@ -70,8 +72,11 @@ class Runner:
         """Run one graph pass one time, as far as the budget of rewrites goes."""
         budget = self.ctx.budget
         first = budget.used + 1
+        if self.ctx.index is None:
+            self.ctx = replace(self.ctx, index=Index(self.graph))
         result = PassResult() if budget.exhausted else self._timed(pass_)
         if result.changed:
+            self._forget()
             budget.used = first - 1 + sum(1 for record in result.records if record.applied)
             self._sound(pass_.name)
         if any(record.applied and _costs(record) for record in result.records):
@@ -86,6 +91,7 @@ class Runner:
     def widen(self, pass_: Pass) -> None:
         """Run the pass that changes the batch, and with it the interface; latencies before and after do not compare."""
         result = self._timed(pass_)
+        self._forget()
         self.expected = interface(self.graph)
         self._sound(pass_.name)
         left = assumed_dims(self.graph, {})
@@ -104,6 +110,7 @@ class Runner:
         from roofwright.passes.batching import WidenBatch
 
         trial = replace(self, graph=clone(self.graph), reports={}, seconds={}, watch=None)
+        trial._forget()
         trial.widen(WidenBatch(batch=batch))
         trial.schedule(scheduling)
         model = trial.ctx.model or GraphModel.of(trial.graph, trial.ctx.dims)
@@ -116,7 +123,7 @@ class Runner:
         none.
         """
         start = self.latest
-        self.ctx = replace(self.ctx, model=GraphModel.of(self.graph, self.ctx.dims))
+        self.ctx = replace(self.ctx, model=self.model or GraphModel.of(self.graph, self.ctx.dims))
         for pass_ in passes:
             result = self._timed(pass_)
             if result.schedule is None:
@@ -137,8 +144,12 @@ class Runner:
                 self.reports[pass_.name] = replace(self.reports[pass_.name], applied=0, gain_s=0.0)
 
     def _estimate(self, schedule: Schedule | None) -> Estimate:
-        model = self.ctx.model or GraphModel.of(self.graph, self.ctx.dims)
+        self.model = model = self.ctx.model or GraphModel.of(self.graph, self.ctx.dims)
         return estimate(model, self.target, schedule, resident_weights=self.ctx.resident_weights)
+
+    def _forget(self) -> None:
+        """The graph has changed."""
+        self.model, self.ctx = None, replace(self.ctx, index=None)
 
     def _timed(self, pass_: Pass) -> PassResult:
         start = time.perf_counter()

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import onnx_graphsurgeon as gs
+
 from roofwright.cost_model import Costing, GraphModel, Schedule, check_capacity
 from roofwright.graph import read
 from roofwright.passes.base import Context, Pass
@@ -35,7 +37,7 @@ def scheduled(graph: GraphModel, target: Target, *passes: Pass) -> Schedule:
     """What the scheduling passes (all four by default) make of a graph; it must fit the target after each of them."""
     ctx = Context(target=target, model=graph)
     for pass_ in passes or (Kernels(), Tiles(), PlaceTensors(), PrefetchWeights()):
-        result = pass_.run(None, ctx)  # type: ignore[arg-type]  # the context has the model
+        result = pass_.run(gs.Graph(), ctx)  # the context has the model
         ctx = ctx.with_schedule(result.schedule or ctx.schedule)
         assert ctx.schedule is not None
         check_capacity(ctx.schedule, target)

@@ -8,7 +8,8 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
 from roofwright.passes.base import LocalPass, Numerics, Rewrite
-from roofwright.passes.cleanup.constant_inputs import permutation, slice_bounds
+from roofwright.passes.cleanup.constant_inputs import slice_bounds
+from roofwright.passes.cleanup.permutations import TransposeOfTranspose
 from roofwright.passes.cleanup.picks import ConcatOfGathers, GatherKeepsAxis, ReduceKeepsDims, SqueezeOfPick
 from roofwright.passes.cleanup.pieces import ConcatOfNothing, ConcatOfParts, SliceOfConcat, SplitOfConcat
 from roofwright.passes.cleanup.sequences import SplitOfSequence
@@ -19,40 +20,6 @@ _FIRST_SLICE_WITH_INPUTS = 10
 _BEFORE_THE_FRONT = -(2**31)
 Bounds = tuple[list[int], list[int], list[int], list[int]]
 Range = tuple[int, int, int]  # start, end, step
-
-
-@dataclass(frozen=True)
-class TransposeOfTranspose(Rewrite):
-    """Transpose(Transpose(x)) --> Transpose(x), or x: case 4."""
-
-    name: ClassVar[str] = "transpose-of-transpose"
-    anchors: ClassVar[tuple[str, ...]] = ("Transpose",)
-    numerics: ClassVar[Numerics] = "exact"
-    node: gs.Node
-    source: gs.Tensor
-    perm: tuple[int, ...]
-    cancels: bool
-
-    @classmethod
-    def match(cls, node: gs.Node, view: View) -> Self | None:
-        """The outer node, what the inner one read, and the composed permutation."""
-        inner = view.producer(node.inputs[0])
-        if not view.is_op(inner, "Transpose"):
-            return None
-        source, second, first = inner.inputs[0], permutation(node, view), permutation(inner, view)
-        if first is None or second is None:
-            return None
-        perm = tuple(first[axis] for axis in second)
-        cancels = perm == tuple(range(len(perm))) and view.can_bypass(node, source)
-        return cls(node, source, perm, cancels)
-
-    def apply(self, edit: Edit) -> None:
-        """The outer node reads the source; the inner one is left to dead-code."""
-        if self.cancels:
-            edit.bypass(self.node, self.source)
-            return
-        edit.set_input(self.node, 0, self.source)
-        edit.set_attrs(self.node, perm=list(self.perm))
 
 
 @dataclass(frozen=True)
@@ -183,7 +150,8 @@ class Shapes(LocalPass):
     2. Flatten, Squeeze or Unsqueeze of such a node, read by nothing else: one Reshape to the final shape, of which at
        most one dimension is unknown and none is 0.
     3. Squeeze and Unsqueeze over the same axes cancel, whatever the sizes.
-    4. Transpose of Transpose: the permutations compose; an identity goes where the names allow.
+    4. Transpose of Transpose: the permutations compose; an identity goes where the names allow. Where the first one
+       stays for another reader, only if both together move no data: else the source would be read twice.
     5. Concat of Concat along the same axis, the inner one read once.
     6. Slice of Slice: (a) different axes; (b) the same axis of known size, whatever the steps; (c) of unknown size,
        with steps of 1 and bounds counted from the front.

@@ -29,14 +29,29 @@ def _clamping(node: gs.Node | None, view: View) -> tuple[gs.Node, gs.Tensor] | N
     return None if found is None else (found.node, found.operand)
 
 
-def _bounds(node: gs.Node, view: View) -> tuple[Bound, Bound]:
-    """The bounds of a Relu, Clip, Max or Min, None where there is none; Decline where one is not a constant."""
+def _finite(dtype: np.dtype[Any]) -> tuple[Number, Number]:
+    """The least and the largest finite number: the bounds of a Clip that names none."""
+    info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return np.asarray(info.min).item(), np.asarray(info.max).item()
+
+
+def _bounds(node: gs.Node, view: View, dtype: np.dtype[Any]) -> tuple[Number, Number]:
+    """The bounds of a Relu, Clip, Max or Min; Decline where one is not a constant."""
+    low, high = _finite(dtype)
+    if view.is_op(node, "Clip"):
+        given = _given(node, view)
+        return low if given[0] is None else given[0], high if given[1] is None else given[1]
+    if dtype.kind == "f":
+        low, high = -np.inf, np.inf
     if view.is_op(node, "Relu"):
-        return 0, None
-    if view.is_op(node, "Max", "Min"):
-        values = [view.constant_value(tensor) for tensor in node.inputs]
-        number = next(value.reshape(()).item() for value in values if value is not None)
-        return (number, None) if node.op == "Max" else (None, number)
+        return 0, high
+    values = [view.constant_value(tensor) for tensor in node.inputs]
+    number = next(value.reshape(()).item() for value in values if value is not None)
+    return (number, high) if node.op == "Max" else (low, number)
+
+
+def _given(node: gs.Node, view: View) -> tuple[Bound, Bound]:
+    """The bounds that a Clip names."""
     if view.opset < _FIRST_CLIP_WITH_INPUTS:
         return view.attr(node, "min"), view.attr(node, "max")
     found: list[Bound] = []
@@ -49,23 +64,13 @@ def _bounds(node: gs.Node, view: View) -> tuple[Bound, Bound]:
     return found[0], found[1]
 
 
-def _clamp(value: Bound, low: Bound, high: Bound) -> Bound:
-    """`min(max(value, low), high)`: the order of the operator."""
-    if value is None:
-        return None
-    value = value if low is None else max(value, low)
-    return value if high is None else min(value, high)
-
-
-def _merged(first: tuple[Bound, Bound], second: tuple[Bound, Bound]) -> tuple[Bound, Bound]:
+def _merged(first: tuple[Number, Number], second: tuple[Number, Number]) -> tuple[Number, Number]:
     """Bounds of `clip(clip(x, first), second)`: the second clip applied to the bounds of the first.
 
-    A clip never decreases, so the image of [low, high] is [clip(low), clip(high)]; an absent low bound maps to the
-    second low one and an absent high bound to the second high one. Where low > high the operator gives high, and so
-    does this.
+    A clip never decreases, so the image of [low, high] is [clip(low), clip(high)]. Where low > high the operator gives
+    high, `min(max(value, low), high)`, and so does this.
     """
-    low = _clamp(first[0], *second) if first[0] is not None else _clamp(second[0], None, second[1])
-    high = _clamp(first[1], *second) if first[1] is not None else second[1]
+    low, high = (min(max(bound, second[0]), second[1]) for bound in first)
     return low, high
 
 
@@ -102,13 +107,14 @@ class MergeClips(Rewrite):
         if not _is_supported(name, view):
             raise Decline(f"Clip does not take {name or 'an unknown type'} at opset {view.opset}")
         only_reader(second[1], node, view)
-        one, two = _bounds(first, view), _bounds(node, view)
+        dtype = numpy_dtype(dtype_number(name))
+        one, two = _bounds(first, view, dtype), _bounds(node, view, dtype)
         if any(isinstance(bound, float) and np.isnan(bound) for bound in (*one, *two)):
             raise Decline("a bound is not a number")
-        bounds = _merged(one, two)
-        if bounds == (np.inf, None):  # without a high bound, Clip ends at the largest finite number
-            raise Decline("its lower bound is infinite")
-        return cls(node, first, source, bounds, numpy_dtype(dtype_number(name)))
+        low, high = (
+            None if bound == end else bound for bound, end in zip(_merged(one, two), _finite(dtype), strict=True)
+        )
+        return cls(node, first, source, (low, high), dtype)
 
     def apply(self, edit: Edit) -> None:
         """A Clip (a Relu where only 0 is left as a bound) reads what the first node read."""
@@ -135,15 +141,15 @@ class FuseActivations(LocalPass):
 
     1. Relu, Clip, or Max or Min with one number, after another of these that it alone reads: one Clip. The order
        counts: the second clip is applied to the bounds of the first, and where min > max the operator gives max. Bounds
-       are attributes before opset 11 and constant inputs from there on, in the type of the data, integers too.
+       are attributes before opset 11 and constant inputs from there on, in the type of the data, integers too. A Clip
+       without a bound ends at the last finite number, the others are told to end at infinity.
     2. Clip(x + 3, 0, 6) / 6 is HardSigmoid with alpha = 1/6 (file `hard_swish`).
     3. x * HardSigmoid(x, 1/6, 1/2) is HardSwish, from opset 14 on; so is x * Clip(x + 3, 0, 6) / 6 in any order.
     4. Clip(a * x + b, 0, 1) is HardSigmoid with alpha = a and beta = b.
     5. Max(x, a * x) with 0 < a < 1 is LeakyRelu, Max(x, -x) is Abs, Max(x, 0) is Relu, in float32 (file `leaky`).
     6. A PRelu whose slopes are one number is LeakyRelu, in float32.
 
-    Declines when the first result has another reader; a bound is not a constant or not a number; the lower one is
-    infinite; Clip does not take the type at the model's opset (float64 and integers: from 12 on); a slope is not finite
+    Declines when the first result has another reader; a bound is not a constant or not a number; Clip does not take the type at the model's opset (float64 and integers: from 12 on); a slope is not finite
     in float32; the target's stack does not list HardSwish.
 
     Numerics: cases 1, 5 and 6 exact, the others rounding.

@@ -8,31 +8,33 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Decline, Numerics, Rewrite
-from roofwright.passes.fusion.channels import PRODUCERS, Channels, channels, fold_bias, fold_scale, write_fold
-from roofwright.passes.fusion.inputs import fold_into_input_channels, write_input_fold
-from roofwright.passes.fusion.weights import NewWeight, Vector, WeightPass, constant_weight, only_reader
+from roofwright.passes.fusion.channels import Channels, channels, fold_bias, fold_scale, write_fold
+from roofwright.passes.fusion.inputs import (
+    convolutions_below,
+    fold_into_input_channels,
+    input_channels,
+    write_input_fold,
+)
+from roofwright.passes.fusion.weights import NewWeight, Vector, WeightPass, given_weight, only_reader
 
-FIRST_BATCH_NORM = 7  # before, inference was an attribute
+_FIRST_BATCH_NORM = 7  # before, inference was an attribute
 _DEFAULT_EPSILON = float(np.float32(1e-5))
-_PARAMETERS = ("scale", "bias", "mean", "variance")
+_PARAMETERS = (1, 2, 3, 4)  # inputs: scale, bias, mean, variance
 
 
-def scale_and_shift(node: gs.Node, view: View) -> tuple[Vector, Vector]:
-    """`(s, t)` with `BatchNormalization(x) = s * x + t` per channel; Decline where it is not that."""
+def scale_and_shift(node: gs.Node, count: int, view: View) -> tuple[Vector, Vector]:
+    """`(s, t)` with `BatchNormalization(x) = s * x + t` for each of `count` channels; Decline where it is not that."""
+    if view.opset < _FIRST_BATCH_NORM:
+        raise Decline("before opset 7 it is another operator")
     if view.attr(node, "training_mode", 0):
         raise Decline("it is in training mode")
     if not view.attr(node, "spatial", 1):
         raise Decline("it normalises every element on its own (spatial = 0)")
     if len(view.used_outputs(node)) > 1:
         raise Decline("it has more than one output, which before opset 14 means that it trains")
-    vectors = []
-    for position, what in enumerate(_PARAMETERS, start=1):
-        value = constant_weight(node, position, view)
-        if value is None or value.ndim != 1:
-            raise Decline(f"its {what} is not a vector")
-        vectors.append(value.astype(np.float64))
-    if len({vector.size for vector in vectors}) != 1:
-        raise Decline("its four vectors differ in length")
+    vectors = [given_weight(node, position, view).astype(np.float64) for position in _PARAMETERS]
+    if {vector.shape for vector in vectors} != {(count,)}:
+        raise Decline(f"its parameters are not four vectors of {count} values")
     gamma, beta, mean, variance = vectors
     spread = variance + float(view.attr(node, "epsilon", _DEFAULT_EPSILON))
     if not np.all(spread > 0):
@@ -58,16 +60,11 @@ class FoldBackward(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The normalisation, its producer and the producer's new weights."""
-        producer = view.producer(view.input(node, 0))
-        if producer is None or not view.is_op(producer, *PRODUCERS) or view.opset < FIRST_BATCH_NORM:
-            return None
-        found = channels(producer, view)
+        found = channels(view.producer(node.inputs[0]), view)
         if found is None or (found.axis != 1 and found.rank != 2):
             return None
         only_reader(node.inputs[0], node, view)
-        scale, shift = scale_and_shift(node, view)
-        if scale.size != found.count:
-            raise Decline(f"it has {scale.size} channels, its {producer.op} has {found.count}")
+        scale, shift = scale_and_shift(node, found.count, view)
         weight, bias = fold_scale(found, scale, view), fold_bias(found, scale, shift, view)
         return cls(node, found, (weight,) if bias is None else (weight, bias))
 
@@ -78,29 +75,28 @@ class FoldBackward(Rewrite):
 
 @dataclass(frozen=True)
 class FoldForward(Rewrite):
-    """Conv(BatchNormalization(x), W, b) --> Conv(x, W', b'): case 6."""
+    """Conv(BatchNormalization(x), W, b) --> Conv(x, W', b'): cases 6 and 7."""
 
     name: ClassVar[str] = "fold-batch-norm-forward"
     anchors: ClassVar[tuple[str, ...]] = ("BatchNormalization",)
     numerics: ClassVar[Numerics] = "rounding"
     node: gs.Node
-    consumer: gs.Node
+    readers: tuple[gs.Node, ...]
     weights: tuple[NewWeight, ...]
 
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
-        """The normalisation, the convolution that alone reads it, and that one's new weights."""
-        consumer = view.sole_consumer(node.outputs[0])
-        if consumer is None or not view.is_op(consumer, "Conv") or view.opset < FIRST_BATCH_NORM:
+        """The normalisation, the convolutions that alone read it, and their new weights."""
+        readers = convolutions_below(node, view)
+        count = input_channels(readers[0], view) if readers else None
+        if count is None:
             return None
-        if consumer.inputs[0] is not node.outputs[0]:
-            return None
-        scale, shift = scale_and_shift(node, view)
-        return cls(node, consumer, fold_into_input_channels(consumer, scale, shift, view))
+        scale, shift = scale_and_shift(node, count, view)
+        return cls(node, readers, fold_into_input_channels(readers, scale, shift, view))
 
     def apply(self, edit: Edit) -> None:
-        """The convolution reads what the normalisation read."""
-        write_input_fold(self.consumer, self.weights, self.node, self.node.inputs[0], edit)
+        """The convolutions read what the normalisation read."""
+        write_input_fold(self.readers, self.weights, self.node, self.node.inputs[0], edit)
 
 
 @dataclass(frozen=True)
@@ -117,6 +113,7 @@ class FuseBatchNorm(WeightPass):
     6. The normalisation comes first and a Conv alone reads it: `s` scales the input channels of W, and `t` adds
        `sum(W * t)` to the bias. Padding would be zeros before the shift and not after it, so the Conv must have none,
        unless `t` is 0.
+    7. Several convolutions and nothing else read the normalisation: case 6 in each of them.
 
     Declines when the producer's result has another reader; a weight, bias or parameter is not a constant or may be
     overridden; the parameters do not fit the channels; `variance + epsilon` is not positive; it trains; a folded value

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from roofwright.graph import View
 from roofwright.passes.fusion.affine import per_channel_affine
-from roofwright.passes.fusion.batch_norm import FIRST_BATCH_NORM, scale_and_shift
+from roofwright.passes.fusion.batch_norm import scale_and_shift
 from roofwright.passes.fusion.images import IMAGE_RANK, POOLS, is_depthwise, is_padded, joins_channels
-from roofwright.passes.fusion.weights import Array, Vector, constant_weight
+from roofwright.passes.fusion.weights import Array, Vector, constant_weight, given_weight
 
 ARITHMETIC = ("Mul", "Div", "Add", "Sub")
 Bits = NDArray[np.bool_]
@@ -52,16 +52,14 @@ def region_of(start: Channel, view: View) -> Region | None:
         here = waiting.pop()
         tensor = here.tensor
         known = tensor.shape and len(tensor.shape) == IMAGE_RANK and isinstance(tensor.shape[1], int)
-        if not known or view.is_output(tensor) or not tensor.outputs:
+        if not known or view.is_output(tensor):
             return None
         region.tensors.append((tensor, here.start))
         for reader in view.consumers(tensor):
-            if id(reader) in met or not view.is_local(reader) or sum(t is tensor for t in reader.inputs) != 1:
+            if id(reader) in met or sum(t is tensor for t in reader.inputs) != 1:
                 return None  # a node that is reached twice would lose two sets of channels
             met.add(id(reader))
             if view.is_op(reader, "Conv") and view.attr(reader, "group", 1) == 1 and reader.inputs[0] is tensor:
-                if not view.is_constant(view.input(reader, 1)):
-                    return None
                 region.ends.append((reader, here))
                 continue
             below = _through(reader, here, view)
@@ -97,8 +95,8 @@ def _value(node: gs.Node, here: Channel, view: View) -> Vector | None:
     if is_depthwise(node, view):
         return _filtered(node, here, view)
     span = slice(here.start, here.start + here.value.size)
-    if view.is_op(node, "BatchNormalization") and view.opset >= FIRST_BATCH_NORM and node.inputs[0] is here.tensor:
-        scale, shift = scale_and_shift(node, view)
+    if view.is_op(node, "BatchNormalization"):
+        scale, shift = scale_and_shift(node, here.tensor.shape[1], view)
         return here.value * scale[span] + shift[span]
     if view.is_op(node, *ARITHMETIC):
         affine = per_channel_affine(node, here.tensor, here.tensor.shape[1], view)
@@ -130,11 +128,9 @@ def _pooled(node: gs.Node, here: Channel, view: View) -> Vector:
     return here.value
 
 
-def _filtered(node: gs.Node, here: Channel, view: View) -> Vector | None:
+def _filtered(node: gs.Node, here: Channel, view: View) -> Vector:
     """A depthwise convolution: a filter of zeros makes a channel constant, and padding makes one vary at the border."""
-    weight, bias = constant_weight(node, 1, view), constant_weight(node, 2, view)
-    if weight is None:
-        return None
+    weight, bias = given_weight(node, 1, view), constant_weight(node, 2, view)
     span = slice(here.start, here.start + here.value.size)
     filters = weight[span].astype(np.float64)
     value = here.value * filters.sum(axis=(1, 2, 3))

@@ -8,12 +8,19 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View, dtype_number, numpy_dtype
 from roofwright.passes.base import Decline
-from roofwright.passes.fusion.weights import FLOATS, Array, NewWeight, Vector, constant_weight, scaled, stored
+from roofwright.passes.fusion.weights import (
+    FLOATS,
+    Array,
+    NewWeight,
+    Vector,
+    constant_weight,
+    given_weight,
+    scaled,
+    stored,
+)
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 PRODUCERS = (*CONVOLUTIONS, "Gemm", "MatMul", "BatchNormalization")
-_FIRST_GEMM_BROADCASTING = 7
-_FIRST_BATCH_NORM = 7  # before, inference was an attribute
 
 
 @dataclass(frozen=True)
@@ -35,36 +42,32 @@ class Channels:
 
 def channels(node: gs.Node | None, view: View) -> Channels | None:
     """The channels of a producer whose weight has a known shape; None for other nodes."""
-    if node is None or not view.is_op(node, *PRODUCERS):
+    if not view.is_op(node, *PRODUCERS):
         return None
     shape = view.static_shape(view.input(node, 1))
     if shape is None or view.dtype(node.inputs[1]) not in FLOATS:
         return None
-    if node.op in CONVOLUTIONS and len(shape) > 2:
+    if node.op in CONVOLUTIONS:
         count = shape[0] if node.op == "Conv" else shape[1] * view.attr(node, "group", 1)
         return Channels(node, count, 1, len(shape))
-    if node.op == "BatchNormalization" and len(shape) == 1:
+    if node.op == "BatchNormalization":
         return Channels(node, shape[0], 1, view.rank(node.outputs[0])) if _is_inference(node, view) else None
-    if len(shape) != 2 or node.op not in ("Gemm", "MatMul"):
+    if len(shape) != 2:
         return None
     if node.op == "MatMul":
         return Channels(node, shape[1], -1, view.rank(node.outputs[0]) or view.rank(node.inputs[0]))
-    if view.opset < _FIRST_GEMM_BROADCASTING:
-        return None
     return Channels(node, shape[0 if view.attr(node, "transB", 0) else 1], -1, 2)
 
 
 def _is_inference(node: gs.Node, view: View) -> bool:
-    plain = not view.attr(node, "training_mode", 0) and view.attr(node, "spatial", 1)
-    return bool(plain) and view.opset >= _FIRST_BATCH_NORM and len(view.used_outputs(node)) == 1
+    trains = bool(view.attr(node, "training_mode", 0)) or len(view.used_outputs(node)) > 1
+    return not trains and bool(view.attr(node, "spatial", 1))
 
 
 def fold_scale(found: Channels, scale: Vector, view: View) -> NewWeight:
     """The weight whose output channel `m` is multiplied by `scale[m]`; Decline where that cannot be stored."""
     node = found.node
-    weight = constant_weight(node, 1, view)
-    if weight is None:
-        raise Decline(f"{node.op} has no weight")
+    weight = given_weight(node, 1, view)
     if node.op == "ConvTranspose":
         return NewWeight(node, 1, _scaled_transposed(weight, scale, view.attr(node, "group", 1)))
     by_rows = node.op in ("Conv", "BatchNormalization") or bool(node.op == "Gemm" and view.attr(node, "transB", 0))
@@ -74,8 +77,6 @@ def fold_scale(found: Channels, scale: Vector, view: View) -> NewWeight:
 
 def _scaled_transposed(weight: Array, scale: Vector, groups: int) -> Array:
     """W is (C, M/g, k...): rows of group `g` make the channels g*(M/g) to (g+1)*(M/g)."""
-    if weight.shape[0] % groups:
-        raise Decline(f"the {weight.shape[0]} input channels do not divide into {groups} groups")
     grouped = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
     factors = scale.reshape(groups, 1, weight.shape[1], *(1,) * (weight.ndim - 2))
     return scaled(grouped, factors, "weight").reshape(weight.shape)
@@ -100,7 +101,7 @@ def fold_bias(found: Channels, scale: Vector | None, shift: Vector | None, view:
 
 def _matrix_bias(found: Channels, values: Vector, scale: Vector | None, shift: Vector | None, dtype: Any) -> NewWeight:
     """A bias of a Gemm that differs by row."""
-    if values.ndim != 2 or values.shape[1] != found.count:
+    if values.shape[-1] != found.count:
         raise Decline(f"the bias of {found.node.op} has shape {list(values.shape)}, not one value per channel")
     total = values * (1.0 if scale is None else scale) + (0.0 if shift is None else shift)
     return NewWeight(found.node, 2, stored(total, dtype, "bias"))

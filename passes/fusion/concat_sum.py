@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Context, Numerics, Rewrite
-from roofwright.passes.fusion.images import IMAGE_RANK, POOLS, is_depthwise, joins_channels, with_channels
+from roofwright.passes.fusion.images import POOLS, is_depthwise, joins_channels, with_channels
 from roofwright.passes.fusion.weights import Array, constant_weight
 from roofwright.passes.gains import Step, gain
 
@@ -31,7 +31,7 @@ class SplitConsumer(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The convolution, the Concat above it, and the operators of one channel each between them."""
-        if view.attr(node, "group", 1) != 1 or view.input(node, 0) is None:
+        if view.attr(node, "group", 1) != 1:
             return None
         found = _path_up(node, view)
         if found is None:
@@ -112,7 +112,7 @@ def _path_up(node: gs.Node, view: View) -> list[gs.Node] | None:
     path = [node]
     while view.sole_consumer(path[0].inputs[0]) is path[0]:
         maker = view.producer(path[0].inputs[0])
-        if maker is None or len(view.used_outputs(maker)) != 1 or view.rank(path[0].outputs[0]) != IMAGE_RANK:
+        if maker is None or len(view.used_outputs(maker)) != 1:
             return None
         if joins_channels(maker, view):
             return [maker, *path[:-1]]

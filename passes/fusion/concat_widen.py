@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Context, Decline, Numerics, Rewrite
 from roofwright.passes.fusion.images import is_depthwise, joins_channels, with_channels
-from roofwright.passes.fusion.weights import NewWeight, constant_weight, only_reader
+from roofwright.passes.fusion.weights import NewWeight, constant_weight, given_weight, only_reader
 from roofwright.passes.gains import Step, fuses_activations, gain
 from roofwright.targets import Engine, Simd, Systolic, Target
 
@@ -20,7 +20,7 @@ _IDEMPOTENT = ("Relu", "Clip")
 def _behind(tensor: gs.Tensor, view: View) -> tuple[gs.Node | None, gs.Node | None]:
     """The node that makes `tensor`, and the activation behind it where there is one."""
     maker = view.producer(tensor)
-    if maker is None or not view.is_op(maker, *_IDEMPOTENT):
+    if not view.is_op(maker, *_IDEMPOTENT):
         return maker, None
     return view.producer(view.input(maker, 0)), maker
 
@@ -47,7 +47,7 @@ class WidenProducer(Rewrite):
         for plain in (0, 1):
             kept, made = node.inputs[plain], node.inputs[1 - plain]
             (dense, before), (filters, after) = _behind(kept, view), _behind(made, view)
-            if dense is None or filters is None or filters.inputs[0] is not kept or not is_depthwise(filters, view):
+            if not is_depthwise(filters, view) or filters.inputs[0] is not kept:
                 continue
             if not view.is_op(dense, "Conv") or view.attr(dense, "group", 1) != 1:
                 return None
@@ -80,7 +80,7 @@ class WidenProducer(Rewrite):
         """The depthwise convolution makes both halves: one with its filters, one with a 1 in their middle."""
         for new in self.weights:
             new.write(edit)
-        count = 2 * edit.view.attr(self.filters, "group")
+        count = 2 * edit.view.attr(self.filters, "group", 1)
         edit.set_attrs(self.filters, group=count)
         inner = [self.dense.outputs[0], self.kept, self.filters.outputs[0]]
         for tensor in {id(t): t for t in inner if t is not self.made}.values():
@@ -120,11 +120,10 @@ def _settings(node: gs.Node, view: View) -> list[Any]:
 
 
 def _has_identity(node: gs.Node, view: View) -> bool:
-    """Whether output and input pixel have the same place: odd kernel, stride 1, half of the kernel as padding."""
+    """Whether output and input pixel have the same place, where both images are as large: half a kernel of padding."""
     kernel = node.inputs[1].shape[2:]
     half = [size // 2 * step for size, step in zip(kernel, view.attr(node, "dilations", [1, 1]), strict=True)]
-    plain = view.attr(node, "auto_pad", "NOTSET") == "NOTSET" and set(view.attr(node, "strides", [1])) == {1}
-    return plain and all(size % 2 for size in kernel) and list(view.attr(node, "pads", [0] * 4)) == half + half
+    return list(view.attr(node, "pads", [0] * 4)) == half + half
 
 
 def _doubled(dense: gs.Node, filters: gs.Node, kept_first: bool, view: View) -> Iterator[NewWeight]:
@@ -132,9 +131,7 @@ def _doubled(dense: gs.Node, filters: gs.Node, kept_first: bool, view: View) -> 
         value = constant_weight(dense, position, view)
         if value is not None:
             yield NewWeight(dense, position, np.concatenate([value, value]))
-    own = constant_weight(filters, 1, view)
-    if own is None:
-        return
+    own = given_weight(filters, 1, view)
     identity = np.zeros_like(own)
     identity[:, 0, own.shape[2] // 2, own.shape[3] // 2] = 1
     yield NewWeight(filters, 1, np.concatenate([identity, own] if kept_first else [own, identity]))

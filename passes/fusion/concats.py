@@ -37,8 +37,7 @@ class _Split(LocalPass):
 
     def limits(self, rewrite: Rewrite, view: View, ctx: Context) -> None:
         """Decline where the graph would grow beyond what it was; what pays is paid for."""
-        if not isinstance(rewrite, SplitConsumer):
-            return
+        assert isinstance(rewrite, SplitConsumer)
         if rewrite.growth > self.purse.nodes:
             raise Decline("it adds nodes, and nothing else took so many out")
         if (rewrite.saving(ctx) or 0.0) > 0:

@@ -12,14 +12,7 @@ from roofwright.graph import Edit, View
 from roofwright.passes.base import Decline, LocalPass, Numerics, Rewrite
 from roofwright.passes.fusion.channel_values import ARITHMETIC, Bits, Channel, Region, region_of, zero_rows
 from roofwright.passes.fusion.images import IMAGE_RANK, is_padded, with_channels
-from roofwright.passes.fusion.weights import FLOATS, Array, NewWeight, Vector, constant_weight, stored
-
-
-def _may_have_dead(weight: Array | None) -> bool:
-    """Whether a first look, at one element of every row and column, leaves a row or column of zeros possible."""
-    if weight is None or weight.ndim != IMAGE_RANK or not weight.size:
-        return False
-    return not (weight[:, 0, 0, 0].all() and weight[0, :, 0, 0].all())
+from roofwright.passes.fusion.weights import Array, NewWeight, Vector, constant_weight, given_weight, stored
 
 
 @dataclass(frozen=True)
@@ -38,10 +31,10 @@ class RemoveChannels(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The producer, what lies between it and the ends, and all new weights."""
-        if view.attr(node, "group", 1) != 1 or view.dtype(view.input(node, 1)) not in FLOATS:
+        if view.attr(node, "group", 1) != 1:
             return None
         weight = view.constant_value(view.input(node, 1))
-        if weight is None or weight.ndim != IMAGE_RANK or view.rank(node.outputs[0]) != IMAGE_RANK:
+        if weight is None or view.rank(node.outputs[0]) != IMAGE_RANK or not weight.size:
             return None
         rows = zero_rows(weight) if not weight[:, 0, 0, 0].all() else np.zeros(len(weight), bool)
         if not rows.any() and not _somebody_weighs_less(node, view):
@@ -88,8 +81,8 @@ def _somebody_weighs_less(node: gs.Node, view: View) -> bool:
         if reader is None:
             return False
         if view.is_op(reader, "Conv") and view.attr(reader, "group", 1) == 1:
-            weight = view.constant_value(view.input(reader, 1))
-            return _may_have_dead(weight) and weight is not None and not weight[0, :, 0, 0].all()
+            weight = view.constant_value(reader.inputs[1])
+            return weight is not None and not weight[:1, :, *[slice(1)] * (weight.ndim - 2)].all()
         tensor = reader.outputs[0]
     return False
 
@@ -144,9 +137,7 @@ def _narrower(node: gs.Node, gone: NDArray[np.int64], view: View) -> Iterator[Ne
 
 def _end_weights(region: Region, gone: NDArray[np.int64], view: View) -> Iterator[NewWeight]:
     for end, seen in region.ends:
-        weight, bias = constant_weight(end, 1, view), constant_weight(end, 2, view)
-        if weight is None:
-            continue
+        weight, bias = given_weight(end, 1, view), constant_weight(end, 2, view)
         yield NewWeight(end, 1, np.delete(weight, gone + seen.start, 1))
         value = np.nan_to_num(seen.value[gone])
         if not np.any(value):
@@ -171,10 +162,10 @@ class DropZeroSum(Rewrite):
         """The Add and the operand that is not zero."""
         for position, operand in enumerate(node.inputs[:2]):
             maker, other = view.producer(operand), node.inputs[1 - position]
-            if maker is None or not view.is_op(maker, "Conv") or not _is_zero(maker, view):
+            if not view.is_op(maker, "Conv") or not _is_zero(maker, view):
                 continue
             shape = operand.shape
-            if shape is None or other.shape is None or list(shape) != list(other.shape) or None in shape:
+            if shape is None or list(shape) != list(other.shape or ()) or None in shape:
                 raise Decline(f"{operand.name!r} is 0, but its shape is not known to be that of {other.name!r}")
             return cls(node, other) if view.can_bypass(node, other) else None
         return None
@@ -185,11 +176,16 @@ class DropZeroSum(Rewrite):
 
 
 def _is_zero(node: gs.Node, view: View) -> bool:
-    weight, bias = view.constant_value(view.input(node, 1)), view.input(node, 2)
-    if weight is None or weight.dtype.name not in FLOATS or weight.reshape(-1)[:1].any() or weight.any():
-        return False
-    value = view.constant_value(bias)
-    return bias is None or (value is not None and not value.any())
+    for tensor in node.inputs[1:]:
+        value = view.constant_value(tensor)
+        if tensor.name and (value is None or _has_any(value)):
+            return False
+    return True
+
+
+def _has_any(values: Array) -> bool:
+    """Whether something is not 0; mostly the first element is."""
+    return bool(values.reshape(-1)[:1].any()) or bool(values.any())
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Einsum as the product, transposition or sum that it is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar, Self
 
@@ -87,7 +87,7 @@ def _target(kept: Labels, groups: Sequence[Labels], sizes: Sizes) -> Target | No
 def _equation(node: gs.Node, view: View) -> tuple[Equation, dict[str, Any]] | None:
     """The equation of a node, and the size of every label; None where ranks or types are not known."""
     ranks = [view.rank(tensor) for tensor in node.inputs]
-    if not ranks or None in ranks or any(view.dtype(tensor) not in FLOATS for tensor in node.inputs):
+    if None in ranks or any(view.dtype(tensor) not in FLOATS for tensor in node.inputs):
         return None
     text = node.attrs.get("equation", "")
     found = parse(text, [rank for rank in ranks if rank is not None])
@@ -128,11 +128,13 @@ class EinsumToMatMul(Rewrite):
         """A product, with one view at the most, is never worse; whatever else is written must pay."""
         if self.extra <= (0, 1):
             return None
-        return gain([Step.of(self.node, ctx)], self._steps(ctx), ctx)
+        steps, out = self._steps(ctx)
+        return gain([replace(Step.of(self.node, ctx), outputs=(out,))], steps, ctx)
 
-    def _steps(self, ctx: Context) -> list[Step]:
+    def _steps(self, ctx: Context) -> tuple[list[Step], tuple[int, ...]]:
+        """What would be written, and the size of the result (which may be declared with names of its own)."""
         first, second = reversed(self.node.inputs) if self.found.swapped else self.node.inputs
-        steps, sides, out = [], [], size_of(self.node.outputs[0], ctx)
+        steps, sides = [], []
         for tensor, form in ((first, self.found.left), (second, self.found.right)):
             size = size_of(tensor, ctx)
             if form.perm and not isinstance(tensor, gs.Constant):
@@ -144,10 +146,12 @@ class EinsumToMatMul(Rewrite):
         left, right = sides
         made = (*left[:-1], *right[-1:]) if len(right) > 1 else left[:-1]
         steps.append(Step("MatMul", (left, right), (made,)))
-        if self.found.result.perm:
-            before = tuple(out[axis] for axis in np.argsort(self.found.result.perm))
-            steps.append(Step("Transpose", (before,), (out,)).having(perm=self.found.result.perm))
-        return steps
+        result = self.found.result
+        made = _filled(result.target, made, prod(made)) if result.target else made
+        out = tuple(made[axis] for axis in result.perm) if result.perm else made
+        if result.perm:
+            steps.append(Step("Transpose", (made,), (out,)).having(perm=result.perm))
+        return steps, out
 
     def apply(self, edit: Edit) -> None:
         """The operands are brought into form, multiplied, and the result into the order asked for."""

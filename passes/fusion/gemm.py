@@ -1,27 +1,19 @@
 """MatMul and Gemm with what follows them as one Gemm, and Transposes as flags of a Gemm."""
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from math import isfinite
+from typing import Any, ClassVar, Self, TypeGuard
 
 import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
-from roofwright.passes.base import Decline, LocalPass, Numerics, Rewrite
+from roofwright.passes.base import LocalPass, Numerics, Rewrite
 from roofwright.passes.cleanup.constant_inputs import permutation
-from roofwright.passes.fusion.gemm_rows import ReshapedGemm
+from roofwright.passes.fusion.gemm_rows import BiasedRows, ReshapedGemm, is_row
 from roofwright.passes.fusion.scales import scalar_factor
-from roofwright.passes.fusion.weights import only_reader
+from roofwright.passes.fusion.weights import FLOATS, only_reader
 
-_FIRST_GEMM_BROADCASTING = 7
 _FIRST_GEMM_WITHOUT_BIAS = 11
-_FIRST_BFLOAT16 = 13
-_FLOATS = ("float16", "float32", "float64")
-
-
-def _is_supported(tensor: gs.Tensor, view: View) -> bool:
-    name = view.dtype(tensor)
-    return name in _FLOATS or (name == "bfloat16" and view.opset >= _FIRST_BFLOAT16)
 
 
 def _is_bias(bias: gs.Tensor, product: gs.Node, view: View) -> bool:
@@ -29,17 +21,12 @@ def _is_bias(bias: gs.Tensor, product: gs.Node, view: View) -> bool:
     whole = product.outputs[0].shape
     if bias.shape is not None and whole is not None and None not in whole and list(bias.shape) == list(whole):
         return True
-    shape, columns = view.static_shape(bias), _columns(product, view)
-    if shape is None or len(shape) > 2 or columns is None:
-        return False
-    rows = shape[0] if len(shape) == 2 else 1
-    return rows == 1 and (not shape or shape[-1] in (1, columns))
+    return is_row(bias, _columns(product), view)
 
 
-def _columns(product: gs.Node, view: View) -> int | None:
+def _columns(product: gs.Node) -> Any:
     shape = product.inputs[1].shape
-    columns = shape[0 if product.attrs.get("transB") else 1] if shape is not None and len(shape) == 2 else None
-    return columns if isinstance(columns, int) else None
+    return shape[0 if product.attrs.get("transB") else 1] if shape is not None and len(shape) == 2 else None
 
 
 @dataclass(frozen=True)
@@ -56,14 +43,14 @@ class MatMulAddToGemm(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The Add, the MatMul or Gemm on either side of it, and the other operand."""
-        if view.opset < _FIRST_GEMM_BROADCASTING or len(node.inputs) != 2:
+        if len(node.inputs) != 2:
             return None
         for position in (0, 1):
             product, bias = view.producer(node.inputs[position]), node.inputs[1 - position]
-            if product is None or not _can_take_bias(product, view) or not _is_bias(bias, product, view):
+            if not _can_take_bias(product, view) or not _is_bias(bias, product, view):
                 continue
-            if not _is_supported(node.outputs[0], view):
-                continue
+            if view.dtype(node.outputs[0]) not in FLOATS:
+                return None
             only_reader(node.inputs[position], node, view)
             return cls(node, product, bias)
         return None
@@ -78,9 +65,9 @@ class MatMulAddToGemm(Rewrite):
         edit.node("Gemm", inputs, [out], name=name, sources=sources, attrs=attrs, before=self.node)
 
 
-def _can_take_bias(product: gs.Node, view: View) -> bool:
+def _can_take_bias(product: gs.Node | None, view: View) -> TypeGuard[gs.Node]:
     if view.is_op(product, "MatMul"):
-        return view.rank(product.inputs[0]) == 2
+        return all(view.rank(held) == 2 for held in product.inputs)
     return view.is_op(product, "Gemm") and view.input(product, 2) is None
 
 
@@ -99,13 +86,14 @@ class ScaleToAlpha(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The multiplication and the product of two computed matrices (the weights of others take numbers in)."""
         found = scalar_factor(node, view)
-        product = None if found is None else view.producer(found[0])
-        if found is None or product is None or not view.is_op(product, "Gemm", "MatMul"):
+        if found is None or not isfinite(found[1]):
+            return None
+        product = view.producer(found[0])
+        if not view.is_op(product, "Gemm", "MatMul"):
             return None
         if any(view.rank(held) != 2 or view.is_constant(held) for held in product.inputs[:2]):
             return None
-        needs_no_bias = len(product.inputs) < 3 and view.opset < _FIRST_GEMM_WITHOUT_BIAS
-        if needs_no_bias or not _is_supported(node.outputs[0], view) or not math.isfinite(found[1]):
+        if len(product.inputs) < 3 and view.opset < _FIRST_GEMM_WITHOUT_BIAS:
             return None
         only_reader(found[0], node, view)
         return cls(node, product, found[1])
@@ -136,19 +124,13 @@ class TransposeIntoGemm(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The product and a Transpose that it alone reads."""
-        for position in (0, 1):
-            transpose = view.producer(view.input(node, position))
-            if transpose is None or not view.is_op(transpose, "Transpose"):
-                continue
-            if permutation(transpose, view) != [1, 0] or view.input(transpose, 0) is None:
-                continue
-            if node.op == "MatMul" and not _can_be_gemm(node, view):
-                return None
-            if len(view.consumers(node.inputs[position])) > 1 or view.is_output(node.inputs[position]):
-                raise Decline(f"the transposed {node.inputs[position].name!r} has another reader")
-            if view.sole_consumer(node.inputs[position]) is node:
-                return cls(node, transpose, position)
-        return None
+        turned = [position for position in (0, 1) if _is_turned(node.inputs[position], view)]
+        if not turned or (node.op == "MatMul" and not _can_be_gemm(node, view)):
+            return None
+        own = [position for position in turned if view.sole_consumer(node.inputs[position]) is node]
+        position = own[0] if own else turned[0]
+        only_reader(node.inputs[position], node, view)
+        return cls(node, node.inputs[position].inputs[0], position)
 
     def apply(self, edit: Edit) -> None:
         """The Gemm reads the source and flips the flag."""
@@ -163,9 +145,14 @@ class TransposeIntoGemm(Rewrite):
         edit.remove(self.transpose)
 
 
+def _is_turned(tensor: gs.Tensor, view: View) -> bool:
+    maker = view.producer(tensor)
+    return view.is_op(maker, "Transpose") and permutation(maker, view) == [1, 0]
+
+
 def _can_be_gemm(node: gs.Node, view: View) -> bool:
     ranks = [view.rank(tensor) for tensor in node.inputs]
-    return view.opset >= _FIRST_GEMM_WITHOUT_BIAS and ranks == [2, 2] and _is_supported(node.outputs[0], view)
+    return view.opset >= _FIRST_GEMM_WITHOUT_BIAS and ranks == [2, 2] and view.dtype(node.outputs[0]) in FLOATS
 
 
 @dataclass(frozen=True)
@@ -180,6 +167,8 @@ class FuseGemm(LocalPass):
     5. Case 2 with a MatMul of rank 2 makes it a Gemm (opset 11, from which it needs no `c`).
     6. Gemm or MatMul with a constant matrix between two Reshapes that join all axes but the last, and part them again
        as they were: MatMul of any rank. A bias becomes an Add, where the target prices that as a gain.
+    7. MatMul of any rank with a matrix, then Add of a bias, between two Reshapes that nobody else reads: the first
+       makes a matrix, a Gemm takes the bias in, the last one parts what it parted before.
 
     Declines when the product, or the transposed or reshaped matrix, has another reader, or the cost model prices case 6
     as a loss.
@@ -190,4 +179,10 @@ class FuseGemm(LocalPass):
     name: ClassVar[str] = "fuse-gemm"
     numerics: ClassVar[Numerics] = "rounding"
     summary: ClassVar[str] = "MatMul with Add, Mul, Transpose and Reshapes around it as one product"
-    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (MatMulAddToGemm, ScaleToAlpha, TransposeIntoGemm, ReshapedGemm)
+    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (
+        MatMulAddToGemm,
+        ScaleToAlpha,
+        TransposeIntoGemm,
+        ReshapedGemm,
+        BiasedRows,
+    )

@@ -1,6 +1,6 @@
 """Questions about convolutions of images and what joins their channels, shared by several passes."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import onnx_graphsurgeon as gs
 
@@ -10,9 +10,9 @@ IMAGE_RANK = 4
 POOLS = ("AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool")
 
 
-def joins_channels(node: gs.Node | None, view: View) -> bool:
+def joins_channels(node: gs.Node | None, view: View) -> TypeGuard[gs.Node]:
     """Whether a node is a Concat of the second axis of images whose channel counts are known."""
-    if node is None or not view.is_op(node, "Concat") or len(node.inputs) < 2:
+    if not view.is_op(node, "Concat") or len(node.inputs) < 2:
         return False
     shapes = [tensor.shape for tensor in node.inputs]
     if any(shape is None or len(shape) != IMAGE_RANK or not isinstance(shape[1], int) for shape in shapes):
@@ -20,10 +20,11 @@ def joins_channels(node: gs.Node | None, view: View) -> bool:
     return view.attr(node, "axis", 1) in (1, 1 - IMAGE_RANK)
 
 
-def is_depthwise(node: gs.Node, view: View) -> bool:
-    """Whether a node is a convolution of images with one filter per channel."""
-    shape = view.static_shape(view.input(node, 1)) if view.is_op(node, "Conv") else None
-    return shape is not None and len(shape) == IMAGE_RANK and shape[:2] == (view.attr(node, "group", 1), 1)
+def is_depthwise(node: gs.Node | None, view: View) -> TypeGuard[gs.Node]:
+    """Whether a node is a convolution with one filter per channel."""
+    if not view.is_op(node, "Conv"):
+        return False
+    return (view.static_shape(node.inputs[1]) or ())[:2] == (view.attr(node, "group", 1), 1)
 
 
 def is_padded(node: gs.Node, view: View) -> bool:

@@ -1,4 +1,6 @@
-"""A scale and a shift of a convolution's input channels, folded into its weights."""
+"""A scale and a shift of the input channels of convolutions, folded into their weights."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -6,24 +8,42 @@ import onnx_graphsurgeon as gs
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Decline
 from roofwright.passes.fusion.images import is_padded
-from roofwright.passes.fusion.weights import Array, NewWeight, Vector, constant_weight, scaled, stored
+from roofwright.passes.fusion.weights import Array, NewWeight, Vector, constant_weight, given_weight, scaled, stored
 
 
-def fold_into_input_channels(node: gs.Node, scale: Vector, shift: Vector, view: View) -> tuple[NewWeight, ...]:
-    """New weight and bias of `Conv(scale * x + shift)` as a Conv of x; Decline where there is none."""
+def convolutions_below(node: gs.Node, view: View) -> tuple[gs.Node, ...]:
+    """The convolutions that read a node's result as their image; none where anything else reads it (U1)."""
+    out = node.outputs[0]
+    if view.is_output(out):
+        return ()
+    for reader in view.consumers(out):
+        if not view.is_op(reader, "Conv") or not view.is_local(reader) or reader.inputs[0] is not out:
+            return ()
+    return tuple(view.consumers(out))
+
+
+def input_channels(node: gs.Node, view: View) -> int | None:
+    """How many channels a convolution reads, where its weight has a known shape."""
+    shape = view.static_shape(node.inputs[1])
+    return None if shape is None else int(shape[1] * view.attr(node, "group", 1))
+
+
+def fold_into_input_channels(
+    readers: Sequence[gs.Node], scale: Vector, shift: Vector, view: View
+) -> tuple[NewWeight, ...]:
+    """New weights and biases of `Conv(scale * x + shift)` as convolutions of x; Decline where there are none."""
+    return tuple(new for reader in readers for new in _folded(reader, scale, shift, view))
+
+
+def _folded(node: gs.Node, scale: Vector, shift: Vector, view: View) -> Iterator[NewWeight]:
     if np.any(shift) and is_padded(node, view):
         raise Decline("the convolution after it has padding, which would not be shifted")
-    weight = constant_weight(node, 1, view)
-    groups = view.attr(node, "group", 1)
-    if weight is None or weight.ndim < 3 or weight.shape[0] % groups or weight.shape[1] * groups != scale.size:
-        raise Decline(f"it has {scale.size} channels, the convolution after it expects others")
-    new = NewWeight(node, 1, _scaled(weight, scale, groups))
-    if not np.any(shift):
-        return (new,)
-    bias = constant_weight(node, 2, view)
-    added = _shifted(weight, shift, groups)
-    total = added if bias is None else bias.astype(np.float64) + added
-    return new, NewWeight(node, 2, stored(total, weight.dtype, "bias"))
+    weight, groups = given_weight(node, 1, view), view.attr(node, "group", 1)
+    yield NewWeight(node, 1, _scaled(weight, scale, groups))
+    if np.any(shift):
+        bias, added = constant_weight(node, 2, view), _shifted(weight, shift, groups)
+        total = added if bias is None else bias.astype(np.float64) + added
+        yield NewWeight(node, 2, stored(total, weight.dtype, "bias"))
 
 
 def _by_input_channel(weight: Array, vector: Vector, groups: int) -> tuple[Array, Vector]:
@@ -45,11 +65,12 @@ def _shifted(weight: Array, shift: Vector, groups: int) -> Vector:
 
 
 def write_input_fold(
-    consumer: gs.Node, weights: tuple[NewWeight, ...], absorbed: gs.Node, source: gs.Tensor, edit: Edit
+    readers: Sequence[gs.Node], weights: tuple[NewWeight, ...], absorbed: gs.Node, source: gs.Tensor, edit: Edit
 ) -> None:
-    """Give the convolution its new weights and `source` to read; `absorbed` goes."""
+    """Give the readers of `absorbed` their new weights and `source` to read; `absorbed` goes."""
     for new in weights:
         new.write(edit)
-    edit.inherit(consumer, (absorbed, consumer))
+    for reader in readers:
+        edit.inherit(reader, (absorbed, reader))
+        edit.set_input(reader, 0, source)
     edit.remove(absorbed)
-    edit.set_input(consumer, 0, source)

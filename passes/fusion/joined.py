@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Decline, Numerics, Rewrite
 from roofwright.passes.fusion.affine import per_channel_affine
-from roofwright.passes.fusion.batch_norm import FIRST_BATCH_NORM, scale_and_shift
+from roofwright.passes.fusion.batch_norm import scale_and_shift
 from roofwright.passes.fusion.channels import CONVOLUTIONS, channels, fold_bias, fold_scale
 from roofwright.passes.fusion.images import is_padded
 from roofwright.passes.fusion.weights import NewWeight, Vector, WeightPass, only_reader
@@ -45,10 +45,7 @@ class FoldThrough(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The node, what it reads, and the new weights of all convolutions above."""
         source = next((t for t in node.inputs if view.is_op(view.producer(t), *_ABOVE)), None)
-        maker = view.producer(source)
-        if source is None or maker is None or not source.shape or len(source.shape) < 3:
-            return None
-        if node.op == "BatchNormalization" and (source is not node.inputs[0] or view.opset < FIRST_BATCH_NORM):
+        if source is None or source.shape is None or len(source.shape) < 3:
             return None
         count = source.shape[1]
         if not isinstance(count, int) or not _leads_to_convolutions(source, view):
@@ -56,8 +53,6 @@ class FoldThrough(Rewrite):
         found = _factors(node, source, count, view)
         if found is None:
             return None
-        if not view.can_bypass(node, source):
-            raise Decline(f"{node.outputs[0].name!r} is an output of a graph, and so is {source.name!r}")
         return cls(node, source, tuple(_weights(_Part(source, node, *found), view)))
 
     def apply(self, edit: Edit) -> None:
@@ -69,7 +64,7 @@ class FoldThrough(Rewrite):
 
 def _factors(node: gs.Node, source: gs.Tensor, count: int, view: View) -> tuple[Vector, Vector] | None:
     if node.op == "BatchNormalization":
-        return scale_and_shift(node, view)
+        return scale_and_shift(node, count, view)
     affine = per_channel_affine(node, source, count, view)
     if affine is None:
         return None
@@ -92,7 +87,7 @@ def _leads_to_convolutions(source: gs.Tensor, view: View) -> bool:
     waiting = [source]
     while waiting:
         maker = view.producer(waiting.pop())
-        if maker is None or not view.is_op(maker, *_ABOVE, *CONVOLUTIONS):
+        if not view.is_op(maker, *_ABOVE, *CONVOLUTIONS):
             return False
         if maker.op in CONVOLUTIONS:
             continue
@@ -109,13 +104,11 @@ def _weights(part: _Part, view: View) -> Iterator[NewWeight]:
     while waiting:
         part = waiting.pop()
         only_reader(part.tensor, part.reader, view)
-        maker = view.producer(part.tensor)
-        found = channels(maker, view)
-        if maker is None:
-            continue
+        maker = part.tensor.inputs[0]
         if maker.op in CONVOLUTIONS:
-            if found is None or found.count != part.scale.size:
-                raise Decline(f"the channels of {part.tensor.name!r} are not known or are not {part.scale.size}")
+            found = channels(maker, view)
+            if found is None:
+                raise Decline(f"the channels of {part.tensor.name!r} are not known")
             yield fold_scale(found, part.scale, view)
             bias = fold_bias(found, part.scale, part.shift if np.any(part.shift) else None, view)
             yield from () if bias is None else (bias,)

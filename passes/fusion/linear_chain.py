@@ -10,7 +10,16 @@ from roofwright.graph import Edit, View
 from roofwright.passes.base import Context, Decline, Numerics, Rewrite
 from roofwright.passes.fusion.images import is_padded
 from roofwright.passes.fusion.linear_sum import SumConvolutions, SumProducts
-from roofwright.passes.fusion.weights import FLOATS, Array, Vector, WeightPass, constant_weight, only_reader, stored
+from roofwright.passes.fusion.weights import (
+    FLOATS,
+    Array,
+    Vector,
+    WeightPass,
+    constant_weight,
+    given_weight,
+    only_reader,
+    stored,
+)
 
 _MOST_PRODUCTS = 1 << 31  # multiplications of two weights that are worth it while a model is optimized
 _PRODUCTS = ("MatMul", "Gemm")
@@ -55,16 +64,16 @@ class MultiplyChain(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The second operator, the first one, and what both are together."""
-        first = view.producer(view.input(node, 0))
-        if first is None or not view.is_op(first, *(("Conv",) if node.op == "Conv" else _PRODUCTS)):
-            return None
-        shapes = view.static_shape(view.input(first, 1)), view.static_shape(view.input(node, 1))
-        if shapes[0] is None or shapes[1] is None or view.dtype(first.inputs[1]) not in FLOATS:
+        first = view.producer(node.inputs[0])
+        if not view.is_op(first, *(("Conv",) if node.op == "Conv" else _PRODUCTS)):
             return None
         if not view.is_constant(first.inputs[1]) or not view.is_constant(node.inputs[1]):
             return None
+        v, w = (view.static_shape(one.inputs[1]) for one in (first, node))
+        if v is None or w is None or view.dtype(first.inputs[1]) not in FLOATS:
+            return None
         make = _convolutions if node.op == "Conv" else _products
-        if not _is_smaller(first, node, shapes[0], shapes[1], view):
+        if not _is_smaller(first, node, v, w, view):
             return None
         chain = make(first, node, view)
         return None if chain is None else cls(node, first, chain)
@@ -84,7 +93,7 @@ class MultiplyChain(Rewrite):
 def _is_smaller(first: gs.Node, node: gs.Node, v: tuple[int, ...], w: tuple[int, ...], view: View) -> bool:
     """Whether one operator multiplies no more, and its weight is no larger, than the two; sizes of weights alone."""
     if node.op == "Conv":
-        if view.attr(first, "group", 1) != 1 or view.attr(node, "group", 1) != 1 or len(v) != len(w) or v[0] != w[1]:
+        if view.attr(first, "group", 1) != 1 or view.attr(node, "group", 1) != 1:
             return False
         kernel = int(np.prod(v[2:]) * np.prod(w[2:]))
         together, apart = w[0] * v[1] * kernel, int(np.prod(v)) + int(np.prod(w))
@@ -112,9 +121,7 @@ def _convolutions(first: gs.Node, node: gs.Node, view: View) -> Chain | None:
     c, b = constant_weight(first, 2, view), constant_weight(node, 2, view)
     if not behind and is_padded(own, view) and c is not None and np.any(c):
         raise Decline("the first convolution has a bias, which the padding of the second one lacks")
-    v, w = constant_weight(first, 1, view), constant_weight(node, 1, view)
-    if v is None or w is None:
-        return None
+    v, w = given_weight(first, 1, view), given_weight(node, 1, view)
     left, right = w.astype(np.float64), v.astype(np.float64)
     if behind:
         weight = np.tensordot(left.reshape(left.shape[0], -1), right, 1)
@@ -128,8 +135,6 @@ def _convolutions(first: gs.Node, node: gs.Node, view: View) -> Chain | None:
 
 def _grows(node: gs.Node, shape: tuple[int, ...], view: View) -> bool:
     """Whether a convolution may make more pixels than it reads, so that the first one had fewer to make."""
-    if view.attr(node, "auto_pad", "NOTSET") != "NOTSET":
-        return False
     rank = len(shape) - 2
     pads, steps = _int_list(node, view, "pads", 0, 2 * rank), _int_list(node, view, "dilations", 1, rank)
     return any(pads[k] + pads[rank + k] > (shape[2 + k] - 1) * steps[k] for k in range(rank))
@@ -142,11 +147,9 @@ def _products(first: gs.Node, node: gs.Node, view: View) -> Chain | None:
     only_reader(node.inputs[0], node, view)
     v, w = _matrix(first, view), _matrix(node, view)
     c, b = _row(first, v.shape[1], view), _row(node, w.shape[1], view)
-    dtype = view.constant_value(first.inputs[1])
-    if dtype is None:
-        return None
-    weight = stored(v @ w, dtype.dtype, "weight")
-    bias = _total(None if c is None else c @ w, b, dtype.dtype)
+    dtype = given_weight(first, 1, view).dtype
+    weight = stored(v @ w, dtype, "weight")
+    bias = _total(None if c is None else c @ w, b, dtype)
     if bias is None and "Gemm" not in (first.op, node.op):
         return Chain("MatMul", weight, None, {})
     return Chain("Gemm", weight, bias, {})
@@ -154,10 +157,7 @@ def _products(first: gs.Node, node: gs.Node, view: View) -> Chain | None:
 
 def _matrix(node: gs.Node, view: View) -> Vector:
     """Rows in, columns out, with `alpha`."""
-    value = constant_weight(node, 1, view)
-    if value is None:
-        raise Decline(f"{node.op} has no weight")
-    wide = value.astype(np.float64) * float(view.attr(node, "alpha", 1.0))
+    wide = given_weight(node, 1, view).astype(np.float64) * float(view.attr(node, "alpha", 1.0))
     return np.asarray(wide.T if view.attr(node, "transB", 0) else wide)
 
 

@@ -1,16 +1,16 @@
 """A sum of linear operators of the same tensor, written as one operator with the sum of their weights."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeGuard
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Decline, Numerics, Rewrite
-from roofwright.passes.fusion.batch_norm import FIRST_BATCH_NORM, scale_and_shift
+from roofwright.passes.fusion.batch_norm import scale_and_shift
 from roofwright.passes.fusion.images import IMAGE_RANK
-from roofwright.passes.fusion.weights import Array, NewWeight, constant_weight, only_reader, stored
+from roofwright.passes.fusion.weights import Array, NewWeight, constant_weight, given_weight, only_reader, stored
 
 _MOST_PRODUCTS = 1 << 31  # multiplications of two weights that are worth it while a model is optimized
 _WIDE = ("float32", "float64")
@@ -41,9 +41,9 @@ def _room(wide: gs.Node, small: gs.Node | None, view: View) -> tuple[int, ...] |
     return tuple(room)
 
 
-def _is_image(node: gs.Node | None, view: View) -> bool:
-    shape = view.static_shape(view.input(node, 1)) if node is not None and view.is_op(node, "Conv") else None
-    return shape is not None and len(shape) == IMAGE_RANK
+def _is_image(node: gs.Node | None, view: View) -> TypeGuard[gs.Node]:
+    """Whether a node is a convolution of images whose weight has a known shape."""
+    return view.is_op(node, "Conv") and len(view.static_shape(node.inputs[1]) or ()) == IMAGE_RANK
 
 
 @dataclass(frozen=True)
@@ -62,18 +62,18 @@ class SumConvolutions(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The sum, the convolution that stays, the one that goes, and the new weights."""
         makers = [view.producer(tensor) for tensor in node.inputs[:2]]
-        found = [maker for maker in makers if maker is not None and _is_image(maker, view)]
+        found = [maker for maker in makers if _is_image(maker, view)]
         if len(found) == 2 and found[0] is not found[1] and found[0].inputs[0] is found[1].inputs[0]:
             found.sort(key=lambda n: -int(np.prod(n.inputs[1].shape[2:])))
             return cls._of_two(node, found[0], found[1], view)
         for position, maker in enumerate(makers):
             other, norm = node.inputs[1 - position], makers[1 - position]
-            if maker is None or not _is_image(maker, view):
+            if not _is_image(maker, view):
                 continue
             if maker.inputs[0] is other:
                 return cls._of_one(node, maker, None, view)
-            if norm is not None and view.is_op(norm, "BatchNormalization") and norm.inputs[0] is maker.inputs[0]:
-                return cls._of_one(node, maker, norm, view) if view.opset >= FIRST_BATCH_NORM else None
+            if view.is_op(norm, "BatchNormalization") and norm.inputs[0] is maker.inputs[0]:
+                return cls._of_one(node, maker, norm, view)
         return None
 
     @classmethod
@@ -86,8 +86,8 @@ class SumConvolutions(Rewrite):
             return None
         for maker in (wide, small):
             only_reader(maker.outputs[0], node, view)
-        added, more = constant_weight(small, 1, view), constant_weight(small, 2, view)
-        return None if added is None else cls(node, wide, small, _sums(wide, added, more, room, view))
+        added, more = given_weight(small, 1, view), constant_weight(small, 2, view)
+        return cls(node, wide, small, _sums(wide, added, more, room, view))
 
     @classmethod
     def _of_one(cls, node: gs.Node, wide: gs.Node, norm: gs.Node | None, view: View) -> Self | None:
@@ -102,9 +102,7 @@ class SumConvolutions(Rewrite):
         name = view.dtype(wide.inputs[1])
         if name not in _WIDE:
             raise Decline(f"a weight plus 1 would lose its digits in {name}")
-        scale, shift = (np.ones(shape[0]), None) if norm is None else scale_and_shift(norm, view)
-        if scale.size != shape[0]:
-            raise Decline(f"the normalisation has {scale.size} channels, the convolution {shape[0]}")
+        scale, shift = (np.ones(shape[0]), None) if norm is None else scale_and_shift(norm, shape[0], view)
         identity, rows = np.zeros((*shape[:2], 1, 1)), np.arange(shape[0])
         identity[rows, rows % shape[1], 0, 0] = scale
         return cls(node, wide, norm, _sums(wide, identity, shift, room, view))
@@ -122,9 +120,7 @@ class SumConvolutions(Rewrite):
 
 def _sums(wide: gs.Node, added: Array, more: Array | None, room: tuple[int, ...], view: View) -> tuple[NewWeight, ...]:
     """Weight and bias of a convolution with those of another one, or of a diagonal, added."""
-    weight, bias = constant_weight(wide, 1, view), constant_weight(wide, 2, view)
-    if weight is None:
-        raise Decline("the convolution has no weight")
+    weight, bias = given_weight(wide, 1, view), constant_weight(wide, 2, view)
     total = weight.astype(np.float64)
     height, width = added.shape[2:]
     total[:, :, room[0] : room[0] + height, room[1] : room[1] + width] += added.astype(np.float64)
@@ -152,20 +148,17 @@ class SumProducts(Rewrite):
         """The sum, the product that stays, those that go, and the new matrix."""
         for position in (0, 1):
             kept = view.producer(node.inputs[position])
-            if kept is None or not _is_product(kept, view):
+            if not _is_product(kept, view):
                 continue
             chain = _products_up(node.inputs[1 - position], kept.inputs[0], view)
             if not chain or chain[-1] is kept or kept.inputs[1].shape[1] != chain[-1].inputs[1].shape[1]:
                 continue
             for reader, tensor in ((node, kept.outputs[0]), *_links(node, chain)):
                 only_reader(tensor, reader, view)
-            matrices = [constant_weight(n, 1, view) for n in (kept, *chain)]
-            if any(matrix is None for matrix in matrices):
-                return None
-            first, *rest = (m.astype(np.float64) for m in matrices if m is not None)
-            total = first + (rest[0] @ rest[1] if len(rest) == 2 else rest[0])
-            dtype = matrices[0].dtype if matrices[0] is not None else None
-            return cls(node, kept, chain, (NewWeight(kept, 1, stored(np.asarray(total), dtype, "weight")),))
+            own = given_weight(kept, 1, view)
+            rest = [given_weight(n, 1, view).astype(np.float64) for n in chain]
+            total = own.astype(np.float64) + (rest[0] @ rest[1] if len(rest) == 2 else rest[0])
+            return cls(node, kept, chain, (NewWeight(kept, 1, stored(np.asarray(total), own.dtype, "weight")),))
         return None
 
     def apply(self, edit: Edit) -> None:
@@ -178,9 +171,11 @@ class SumProducts(Rewrite):
             edit.remove(node)
 
 
-def _is_product(node: gs.Node, view: View) -> bool:
-    shape = view.static_shape(view.input(node, 1)) if view.is_op(node, "MatMul") else None
-    return shape is not None and len(shape) == 2 and view.is_constant(node.inputs[1])
+def _is_product(node: gs.Node | None, view: View) -> TypeGuard[gs.Node]:
+    """Whether a node is a MatMul by a constant matrix."""
+    if not view.is_op(node, "MatMul"):
+        return False
+    return len(view.static_shape(node.inputs[1]) or ()) == 2 and view.is_constant(node.inputs[1])
 
 
 def _products_up(tensor: gs.Tensor, source: gs.Tensor, view: View) -> tuple[gs.Node, ...]:
@@ -188,7 +183,7 @@ def _products_up(tensor: gs.Tensor, source: gs.Tensor, view: View) -> tuple[gs.N
     chain: list[gs.Node] = []
     while len(chain) < 2:
         maker = view.producer(tensor)
-        if maker is None or not _is_product(maker, view):
+        if not _is_product(maker, view):
             return ()
         chain.insert(0, maker)
         tensor = maker.inputs[0]

@@ -12,7 +12,6 @@ from roofwright.passes.cleanup.constant_inputs import integers, normalised
 from roofwright.passes.fusion.weights import only_reader
 
 _QUANTIZED_ZERO_POINT = {"ConvInteger": 2, "QLinearConv": 2}  # the input that says which number stands for 0
-_CONSUMERS = ("Conv", "AveragePool", "MaxPool", *_QUANTIZED_ZERO_POINT)
 _FIRST_COUNT_INCLUDE_PAD = 7
 _NOT_NEGATIVE = ("Relu", "Sigmoid", "Abs", "HardSigmoid", "Softmax", "Softplus", "Sqrt", "Exp")
 
@@ -20,15 +19,14 @@ _NOT_NEGATIVE = ("Relu", "Sigmoid", "Abs", "HardSigmoid", "Softmax", "Softplus",
 def spatial_pads(node: gs.Node, view: View) -> list[int] | None:
     """Begins, then ends of the spatial axes; None where the pads are not known; Decline where they touch others."""
     pads = integers(node, view, "pads", 1)
-    source = view.input(node, 0)
-    rank = view.rank(source) or view.rank(node.outputs[0])
+    rank = view.rank(node.inputs[0])
     if pads is None or rank is None:
         return None
     axes: list[int] | None = list(range(rank))
     if view.input(node, 3) is not None:
         given = integers(node, view, "axes", 3)
         axes = None if given is None else normalised(given, rank)
-    if axes is None or len(pads) != 2 * len(axes):
+    if axes is None:
         return None
     full = [0] * (2 * rank)
     for position, axis in enumerate(axes):
@@ -59,10 +57,7 @@ def own_pads(node: gs.Node, view: View, count: int) -> list[int]:
         raise Decline(f"auto_pad of the {node.op} is {node.attrs['auto_pad']!r}")
     if view.attr(node, "auto_pad") == "VALID":
         return [0] * count
-    pads = list(view.attr(node, "pads", [0] * count))
-    if len(pads) != count:
-        raise Decline(f"the {node.op} has {len(pads)} pads, expected {count}")
-    return pads
+    return list(view.attr(node, "pads", [0] * count))
 
 
 def _check_zero_point(node: gs.Node, value: float, view: View) -> None:
@@ -70,7 +65,7 @@ def _check_zero_point(node: gs.Node, value: float, view: View) -> None:
     position = _QUANTIZED_ZERO_POINT[node.op]
     given = view.input(node, position)
     zero_point = 0.0 if given is None else view.scalar(given)
-    if zero_point is None or zero_point != value:
+    if zero_point != value:
         raise Decline(f"it fills in {value:g}, the {node.op} pads with its zero point")
 
 
@@ -104,7 +99,7 @@ def _is_lowest(pad: gs.Node, value: float, view: View) -> bool:
     if name in ("int8", "uint8"):
         return value == np.iinfo(name).min
     maker = view.producer(pad.inputs[0])
-    return value <= 0 and maker is not None and view.is_op(maker, *_NOT_NEGATIVE)
+    return value <= 0 and view.is_op(maker, *_NOT_NEGATIVE)
 
 
 def _check_window(node: gs.Node, view: View, total: list[int]) -> None:
@@ -112,17 +107,18 @@ def _check_window(node: gs.Node, view: View, total: list[int]) -> None:
     if view.attr(node, "ceil_mode", 0):
         raise Decline(f"the {node.op} rounds its output size up (ceil_mode)")
     kernel = list(view.attr(node, "kernel_shape", ()))
-    if len(total) != 2 * len(kernel) or any(size >= kernel[axis % len(kernel)] for axis, size in enumerate(total)):
+    if any(size >= kernel[axis % len(kernel)] for axis, size in enumerate(total)):
         raise Decline(f"the pads would not be smaller than the window of the {node.op}")
 
 
 @dataclass(frozen=True)
 class FoldPad(Rewrite):
-    """Conv(Pad(x), pads = p) --> Conv(x, pads = p + q): cases 1 to 4."""
+    """Conv(Pad(x), pads = p) --> Conv(x, pads = p + q): cases 1, 2 and 4."""
 
     name: ClassVar[str] = "fold-pad"
     anchors: ClassVar[tuple[str, ...]] = ("Pad",)
     numerics: ClassVar[Numerics] = "exact"
+    into: ClassVar[tuple[str, ...]] = ("Conv", "MaxPool", *_QUANTIZED_ZERO_POINT)
     node: gs.Node
     consumer: gs.Node
     pads: tuple[int, ...]
@@ -131,13 +127,13 @@ class FoldPad(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The Pad, the node that alone reads it, and that one's new pads."""
         out = node.outputs[0]
-        consumer = next((c for c in view.consumers(out) if view.is_op(c, *_CONSUMERS) and c.inputs[0] is out), None)
-        if consumer is None or view.input(node, 0) is None:
+        consumer = next((c for c in view.consumers(out) if view.is_op(c, *cls.into) and c.inputs[0] is out), None)
+        if consumer is None:
             return None
         only_reader(out, consumer, view)
         added = spatial_pads(node, view)
         if added is None:
-            raise Decline("its pads are not constant")
+            raise Decline("its pads are not constant, or the rank of what it pads is not known")
         value = pad_value(node, view)
         own = own_pads(consumer, view, len(added))
         total = [a + b for a, b in zip(own, added, strict=True)]
@@ -152,6 +148,15 @@ class FoldPad(Rewrite):
         edit.inherit(self.consumer, (self.node, self.consumer))
         edit.remove(self.node)
         edit.set_input(self.consumer, 0, source)
+
+
+@dataclass(frozen=True)
+class FoldPadIntoAverage(FoldPad):
+    """AveragePool(Pad(x)) --> AveragePool(x, pads = q, count_include_pad = 1): case 3."""
+
+    name: ClassVar[str] = "fold-pad-into-average"
+    numerics: ClassVar[Numerics] = "rounding"
+    into: ClassVar[tuple[str, ...]] = ("AveragePool",)
 
 
 def _check(pad: gs.Node, node: gs.Node, value: float, view: View, own: list[int], total: list[int]) -> None:
@@ -171,17 +176,19 @@ class FusePad(LocalPass):
 
     1. Conv: the Pad fills in 0, on spatial axes only; `auto_pad` is NOTSET or VALID.
     2. ConvInteger, QLinearConv: the Pad fills in the zero point of the input.
-    3. AveragePool: its own pads are 0 or counted; the result counts all of them (`count_include_pad`).
+    3. AveragePool: its own pads are 0 or counted; the result counts all of them (`count_include_pad`). A window that
+       reaches over the border is then summed by another loop, in another order.
     4. MaxPool: its padding never wins, so what the Pad fills in must not either: -infinity, the lowest 8-bit integer,
        or at most 0 where the input is the result of a Relu, Sigmoid or the like.
 
-    Declines when the Pad's result has another reader; its mode is not "constant"; its pads or value are not constants,
-    a pad is negative or on the batch or channel axis; a pooling rounds up, or a pad would reach its window; the indices
-    of a MaxPool are used, or it is dilated.
+    Declines when the Pad's result has another reader; its mode is not "constant"; its pads or value are not constants;
+    the rank is not known; a pad is negative or on the batch or channel axis; a pooling rounds up, or a pad would reach
+    its window; the indices of a MaxPool are used, or it is dilated.
 
-    Numerics: exact.
+    Numerics: exact; case 3 is rounding.
     """
 
     name: ClassVar[str] = "fuse-pad"
+    numerics: ClassVar[Numerics] = "rounding"
     summary: ClassVar[str] = "fold Pad into the padding of Conv, AveragePool and MaxPool"
-    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (FoldPad,)
+    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (FoldPad, FoldPadIntoAverage)

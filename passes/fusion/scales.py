@@ -7,8 +7,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
-from roofwright.passes.base import Decline, Numerics, Rewrite
-from roofwright.passes.fusion.weights import FLOATS, NewWeight, WeightPass, constant_weight, scaled
+from roofwright.passes.base import Numerics, Rewrite
+from roofwright.passes.fusion.weights import FLOATS, NewWeight, WeightPass, given_weight, scaled
 
 _VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Expand", "Identity")
 _FIRST_BROADCASTING = 7
@@ -18,16 +18,16 @@ Place = tuple[gs.Node, int]  # a constant: input of a node
 
 def scalar_factor(node: gs.Node, view: View) -> tuple[gs.Tensor, float] | None:
     """What a Mul or Div by one constant number reads, and the number; None for other nodes."""
-    if view.opset < _FIRST_BROADCASTING or len(node.inputs) != 2 or not view.is_op(node, "Mul", "Div"):
+    if view.opset < _FIRST_BROADCASTING:
         return None
     for position in (1, 0) if node.op == "Mul" else (1,):
-        number, other = view.scalar(node.inputs[position]), node.inputs[1 - position]
-        rank, own = view.rank(other), view.rank(node.inputs[position])
-        if number is None or view.is_constant(other) or rank is None or own is None or own > rank:
+        number, other = view.constant_value(node.inputs[position]), node.inputs[1 - position]
+        if number is None or number.size != 1 or number.dtype.name not in FLOATS:
             continue
-        if view.dtype(node.inputs[position]) not in FLOATS or (node.op == "Div" and number == 0):
-            return None
-        return other, 1.0 / number if node.op == "Div" else number
+        rank, factor = view.rank(other), float(number.reshape(()))
+        if rank is None or number.ndim > rank or (node.op == "Div" and factor == 0):
+            continue
+        return other, 1.0 / factor if node.op == "Div" else factor
     return None
 
 
@@ -83,11 +83,10 @@ class ScaleUp(Rewrite):
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The multiplication, what it reads, and the constants that take its number in."""
         found = scalar_factor(node, view)
-        if found is None or not view.can_bypass(node, found[0]):
+        if found is None:
             return None
         source, factor = found
-        maker = view.producer(source)
-        places = None if maker is None or view.is_op(maker, "Mul") else places_above(source, node, view)
+        places = places_above(source, node, view)
         if not places:
             return None
         return cls(node, source, tuple(_scaled(place, factor, view) for place in places))
@@ -101,10 +100,8 @@ class ScaleUp(Rewrite):
 
 def _scaled(place: Place, factor: float, view: View) -> NewWeight:
     node, position = place
-    values = constant_weight(node, position, view)
-    if values is None:
-        raise Decline(f"a constant of node {node.name or node.outputs[0].name!r} is missing")
-    return NewWeight(node, position, scaled(values, np.full((1,) * max(values.ndim, 1), factor), "constant"))
+    values = given_weight(node, position, view)
+    return NewWeight(node, position, scaled(values, np.full((1,) * values.ndim, factor), "constant"))
 
 
 @dataclass(frozen=True)
@@ -139,12 +136,10 @@ def _place_below(node: gs.Node, view: View) -> Place | None:
     held = node.outputs[0]
     for _ in range(_MOST_STEPS):
         reader = view.sole_consumer(held)
-        if reader is None:
-            return None
         if view.is_op(reader, "MatMul", "Gemm"):
             side = next(at for at, tensor in enumerate(reader.inputs) if tensor is held)
             return (reader, 1 - side) if side < 2 and view.is_constant(reader.inputs[1 - side]) else None
-        if not view.is_op(reader, *_VIEWS) or reader.inputs[0] is not held:
+        if not view.is_op(reader, *_VIEWS):
             return None
         held = reader.outputs[0]
     return None

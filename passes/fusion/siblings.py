@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import Edit, Index, View
+from roofwright.graph import Edit, Index, View, key
 from roofwright.passes.base import Context, Decline, LocalPass, Numerics, PassResult, Rewrite
 from roofwright.passes.fusion.weights import FLOATS
 from roofwright.passes.gains import Size, Step, gain, price_ahead, size_of
@@ -52,7 +52,7 @@ def _kind(node: gs.Node, view: View) -> tuple[Any, ...] | None:
     """What two siblings share: operator, attributes, type, the weight's other sizes; None where it has no sibling."""
     weight = view.input(node, 1)
     shape = view.static_shape(weight)
-    if shape is None or not view.is_constant(weight) or view.dtype(weight) not in FLOATS or len(shape) < 2:
+    if shape is None or not view.is_constant(weight) or view.dtype(weight) not in FLOATS:
         return None
     if (node.op == "Conv" and view.attr(node, "group", 1) != 1) or (node.op != "Conv" and len(shape) != 2):
         return None
@@ -99,15 +99,12 @@ class MergeSiblings(Rewrite):
 
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
-        """The siblings, in the order they read the tensor, the anchor first."""
-        source = view.input(node, 0)
-        if source is None or len(source.outputs) < 2 or view.is_constant(source):
-            return None
+        """The siblings by name, as the order of nodes in a file says nothing, the anchor first."""
+        source = node.inputs[0]
         readers = [n for n in view.consumers(source) if n.op == node.op and view.is_op(n, node.op) and view.is_local(n)]
-        if len(readers) < 2:
-            return None
-        kind = _kind(node, view)
+        kind = _kind(node, view) if len(readers) > 1 else None
         alike = [n for n in readers if n.inputs[0] is source and _kind(n, view) == kind] if kind else []
+        alike.sort(key=key)
         if len(alike) < 2 or alike[0] is not node:
             return None
         branches = [_branch(n, view) for n in alike]
@@ -151,7 +148,7 @@ class MergeSiblings(Rewrite):
         weights = self._weights(edit)
         steps = [(node.op, dict(node.attrs)) for node in (first.node, *first.behind)]
         source = first.node.inputs[0]
-        shape, dtype = self._shape(edit), results[0].dtype
+        shape, dtype = self._shape(), results[0].dtype
         for node in sources:
             edit.remove(node)
         for op, attrs in steps:
@@ -162,15 +159,14 @@ class MergeSiblings(Rewrite):
         if self.concat is None:
             self._split(source, results, sources, edit)
         else:
-            self._join(source, results, edit)
+            self._join(self.concat, source, results, edit)
 
     def _place(self, edit: Edit) -> gs.Node:
         return self.branches[0].node
 
-    def _shape(self, edit: Edit) -> list[Any] | None:
+    def _shape(self) -> list[Any]:
         shape = self.branches[0].node.outputs[0].shape
-        if shape is None:
-            return None
+        assert shape is not None  # it has a price
         return list(_replaced(tuple(shape), self.at % len(shape), sum(branch.count for branch in self.branches)))
 
     def _weights(self, edit: Edit) -> list[list[gs.Tensor]]:
@@ -199,11 +195,9 @@ class MergeSiblings(Rewrite):
         name = f"{results[0].name}_split"
         edit.node("Split", inputs, results, name=name, sources=sources, attrs=attrs, before=self._place(edit))
 
-    def _join(self, source: gs.Tensor, results: Sequence[gs.Tensor], edit: Edit) -> None:
+    @staticmethod
+    def _join(concat: gs.Node, source: gs.Tensor, results: Sequence[gs.Tensor], edit: Edit) -> None:
         """The Concat reads the wide result; where it reads nothing else, it goes."""
-        concat = self.concat
-        if concat is None:
-            return
         ids = {id(tensor) for tensor in results}
         rest = [tensor for tensor in concat.inputs if id(tensor) not in ids or tensor is results[0]]
         if len(rest) == 1:
@@ -222,7 +216,7 @@ def _replaced(size: Size, axis: int, count: int) -> Size:
 def _joining(branches: Sequence[Branch], view: View) -> tuple[gs.Node, list[Branch]] | None:
     """The Concat of channels that alone reads results of branches side by side, and those branches in order."""
     concat = view.sole_consumer(branches[0].result)
-    if concat is None or not view.is_op(concat, "Concat"):
+    if not view.is_op(concat, "Concat"):
         return None
     shape, axis = branches[0].result.shape, view.attr(concat, "axis", 1)
     at = 1 if branches[0].node.op == "Conv" else -1
@@ -281,8 +275,7 @@ class FuseSiblings(LocalPass):
 
     def limits(self, rewrite: Rewrite, view: View, ctx: Context) -> None:
         """Decline where weights that others read too would be copied beyond the fold limit."""
-        if not isinstance(rewrite, MergeSiblings):
-            return
+        assert isinstance(rewrite, MergeSiblings)
         shared = [t for b in rewrite.branches for t in b.node.inputs[1:] if view.is_constant(t) and len(t.outputs) > 1]
         copied = sum(int(np.prod(size_of(t, ctx))) * np.dtype(t.dtype).itemsize for t in shared)
         if copied > ctx.fold_limit_bytes:

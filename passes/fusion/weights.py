@@ -88,9 +88,17 @@ def constant_weight(node: gs.Node, position: int, view: View) -> Array | None:
         word = "may be overridden by a caller" if isinstance(tensor, gs.Constant) else "is not a constant"
         raise Decline(f"{tensor.name!r} of node {node.name or node.outputs[0].name!r} {word}")
     value = view.constant_value(tensor)
-    if value is None or value.dtype.name not in FLOATS:
+    assert value is not None
+    if value.dtype.name not in FLOATS:
         raise Decline(f"{tensor.name!r} is not a float tensor")
     return value
+
+
+def given_weight(node: gs.Node, position: int, view: View) -> Array:
+    """The float weight at `position`, which the node has; Decline where it is not a constant (U2)."""
+    found = constant_weight(node, position, view)
+    assert found is not None
+    return found
 
 
 def only_reader(tensor: gs.Tensor, reader: gs.Node, view: View) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View
-from roofwright.passes.base import Decline, Numerics, Rewrite
+from roofwright.passes.base import Numerics, Rewrite
 from roofwright.passes.cleanup.constant_inputs import integers
-from roofwright.passes.fusion.weights import Array, NewWeight, WeightPass, constant_weight, only_reader
+from roofwright.passes.fusion.weights import Array, NewWeight, WeightPass, given_weight, only_reader
 from roofwright.passes.layout.axes import Perm, inverse
-from roofwright.passes.layout.region import perm_of
+from roofwright.passes.layout.region import transpose_of
 
 _FIRST_BROADCASTING = 7
 
@@ -31,24 +31,21 @@ class FlattenedTranspose(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The dense layer, the flattening, the Transpose, and the rows of the weight in the order without it."""
-        flat = view.producer(view.input(node, 0))
-        if flat is None or not view.is_op(flat, "Flatten", "Reshape") or view.attr(node, "transA", 0):
+        flat = view.producer(node.inputs[0])
+        if not view.is_op(flat, "Flatten", "Reshape") or view.attr(node, "transA", 0):
             return None
-        transpose = view.producer(view.input(flat, 0))
-        perm, shape = perm_of(transpose, view), flat.inputs[0].shape
-        if transpose is None or perm is None or perm[0] != 0 or shape is None or not _keeps_rows(flat, view):
+        turned = transpose_of(view.producer(flat.inputs[0]), view)
+        if turned is None or turned[1][0] != 0 or not _is_same_view(flat, view):
             return None
-        sizes = [size for size in shape[1:] if isinstance(size, int)]
-        weight = view.static_shape(view.input(node, 1))
-        axis = 1 if view.attr(node, "transB", 0) else 0
-        if len(sizes) + 1 != len(shape) or weight is None or len(weight) != 2 or weight[axis] != np.prod(sizes):
+        transpose, perm = turned
+        shape = flat.inputs[0].shape or [None] * len(perm)
+        sizes = [size if isinstance(size, int) else 0 for size in shape[1:]]  # one not known fits no weight
+        weight, axis = view.static_shape(node.inputs[1]) or (), 1 if view.attr(node, "transB", 0) else 0
+        if len(weight) != 2 or weight[axis] != np.prod(sizes):
             return None
         only_reader(flat.outputs[0], node, view)
         only_reader(transpose.outputs[0], flat, view)
-        values = constant_weight(node, 1, view)
-        if values is None:
-            return None
-        new = NewWeight(node, 1, _reordered(values, axis, sizes, perm))
+        new = NewWeight(node, 1, _reordered(given_weight(node, 1, view), axis, sizes, perm))
         return cls(node, transpose, flat, (new,))
 
     def apply(self, edit: Edit) -> None:
@@ -59,14 +56,12 @@ class FlattenedTranspose(Rewrite):
         self.weights[0].write(edit)
 
 
-def _keeps_rows(flat: gs.Node, view: View) -> bool:
-    """Whether it makes one row per sample, and says so in numbers that hold for the source as well."""
+def _is_same_view(flat: gs.Node, view: View) -> bool:
+    """Whether it says what it joins in words that hold for the source as well."""
     if flat.op == "Flatten":
         return bool(view.attr(flat, "axis", 1) == 1)
-    target, source, out = integers(flat, view, "shape", 1), flat.inputs[0].shape, flat.outputs[0].shape
-    if target is None or len(target) != 2 or target[1] == 0 or source is None or out is None:
-        return False
-    return target[0] == 0 or (len(out) == 2 and source[0] is not None and source[0] == out[0])
+    target = integers(flat, view, "shape", 1)
+    return target is not None and 0 not in target[1:]
 
 
 def _reordered(weight: Array, axis: int, sizes: list[int], perm: Perm) -> Array:
@@ -85,30 +80,27 @@ class PointwiseBetweenTransposes(Rewrite):
     node: gs.Node
     before: gs.Node
     after: gs.Node
+    weights: tuple[NewWeight, ...]
 
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """A 1x1 convolution between a Transpose to channels second and one back."""
-        before, shape = view.producer(view.input(node, 0)), view.static_shape(view.input(node, 1))
-        perm = perm_of(before, view)
-        if before is None or perm is None or shape is None or perm != (0, len(perm) - 1, *range(1, len(perm) - 1)):
+        before = transpose_of(view.producer(node.inputs[0]), view)
+        after = transpose_of(view.sole_consumer(node.outputs[0]), view)
+        if before is None or after is None or not _is_pointwise(node, view):
             return None
-        after = view.sole_consumer(node.outputs[0])
-        if after is None or perm_of(after, view) != inverse(perm) or not _is_pointwise(node, shape, view):
+        rank = len(before[1])
+        if before[1] != (0, rank - 1, *range(1, rank - 1)) or after[1] != inverse(before[1]):
             return None
-        only_reader(before.outputs[0], node, view)
-        if constant_weight(node, 1, view) is None or any(not view.is_constant(held) for held in node.inputs[2:]):
-            return None
-        return cls(node, before, after)
+        only_reader(before[0].outputs[0], node, view)
+        weight = given_weight(node, 1, view)
+        return cls(node, before[0], after[0], (NewWeight(node, 1, weight.reshape(weight.shape[:2]).T),))
 
     def apply(self, edit: Edit) -> None:
         """A product along the last axis, where the channels are."""
-        node, view = self.node, edit.view
-        source, out, parts = self.before.inputs[0], self.after.outputs[0], (self.before, node, self.after)
-        weight, bias = view.constant_value(node.inputs[1]), view.input(node, 2)
-        if weight is None:
-            raise Decline("the weight is not a constant")
-        matrix = edit.constant(f"{node.inputs[1].name}_matrix", weight.reshape(weight.shape[:2]).T)
+        node, parts = self.node, (self.before, self.node, self.after)
+        source, out, bias = self.before.inputs[0], self.after.outputs[0], edit.view.input(node, 2)
+        matrix = edit.constant(f"{node.inputs[1].name}_matrix", self.weights[0].values)
         name = node.name or out.name
         for part in reversed(parts):
             edit.remove(part)
@@ -118,10 +110,13 @@ class PointwiseBetweenTransposes(Rewrite):
             edit.node("Add", [made, bias], [out], name=f"{name}_bias", sources=parts, before=self.before)
 
 
-def _is_pointwise(node: gs.Node, shape: tuple[int, ...], view: View) -> bool:
-    ones = all(size == 1 for size in (*shape[2:], *view.attr(node, "strides", [])))
-    free = not any(view.attr(node, "pads", [])) or view.attr(node, "auto_pad", "NOTSET") != "NOTSET"
-    return ones and free and view.attr(node, "group", 1) == 1 and view.opset >= _FIRST_BROADCASTING
+def _is_pointwise(node: gs.Node, view: View) -> bool:
+    """Whether each pixel is multiplied by one matrix."""
+    kernel, strides = view.static_shape(node.inputs[1]) or (), view.attr(node, "strides", [])
+    is_dense = view.attr(node, "group", 1) == 1
+    is_padded = any(view.attr(node, "pads", []))
+    is_small = all(size == 1 for size in (*kernel[2:], *strides))
+    return is_dense and not is_padded and is_small and view.opset >= _FIRST_BROADCASTING
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import View
 from roofwright.passes.cleanup.constant_inputs import integers, normalised, slice_bounds
+from roofwright.passes.cleanup.permutations import moves_only_ones
 
 Perm = tuple[int, ...]
 _UNARY = (
@@ -38,9 +39,14 @@ _REDUCE = (
     *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"),
     *("ReduceLogSum", "ReduceLogSumExp"),
 )
+_PICKS = ("ReduceMax", "ReduceMin")  # in any order
 _FIRST_BROADCASTING = 7
 _FIRST_SLICE_INPUTS = 10
 _FIRST_ONE_AXIS_SOFTMAX = 13
+_FIRST_LAYER_NORMALIZATION = 17
+
+
+MOVES, SUMS, PRODUCTS = range(3)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,9 @@ class Change:
         attrs: new attributes.
         constants: positions of constants that are transposed, as broadcasting aligns them.
         values: position -> new integers.
-        mirrored: a MatMul whose operands change places: (a b)^T = b^T a^T.
+        level: what changes beside the layout: nothing (`MOVES`), the order in which floating-point numbers are added or
+            multiplied (`SUMS`), the sides of a MatMul, as (a b)^T = b^T a^T (`PRODUCTS`).
+        leaves: a reduction of the last axis that becomes one of another axis.
     """
 
     inputs: tuple[int, ...]
@@ -61,28 +69,23 @@ class Change:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     constants: tuple[int, ...] = ()
     values: Mapping[int, list[int]] = field(default_factory=dict)
-    mirrored: bool = False
+    level: int = MOVES
+    leaves: bool = False
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether it is a MatMul whose operands change places."""
+        return self.level == PRODUCTS
 
 
-def change(node: gs.Node, perm: Perm, view: View, *, products: bool = False) -> Change | None:
+def change(node: gs.Node, perm: Perm, view: View, through: int) -> Change | None:
     """The change at `node` where each operand `v` is given as `w` with `v = Transpose(w, perm)`; None: it cannot.
 
-    Axis `a` of an operand is axis `perm[a]` of the one given. `products`: matrix products may be mirrored.
+    Axis `a` of an operand is axis `perm[a]` of the one given. `through`: the highest level of the change.
     """
     rule = _RULES.get(node.op) if view.is_op(node, node.op) else None
-    if products and view.is_op(node, "MatMul"):
-        rule = _product
-    if rule is None or not node.inputs or view.rank(view.input(node, 0)) is None:
-        return None
-    return rule(node, perm, view)
-
-
-def moves_only_ones(shape: list[Any] | None, perm: Perm) -> bool:
-    """Whether transposing a tensor of this shape moves no data: axes longer than 1 keep their order."""
-    if shape is None or len(shape) != len(perm):
-        return False
-    longer = [axis for axis in perm if shape[axis] != 1]
-    return longer == sorted(longer)
+    found = None if rule is None else rule(node, perm, view)
+    return None if found is None or found.level > through else found
 
 
 def inverse(perm: Perm) -> Perm:
@@ -109,8 +112,7 @@ def _broadcast(node: gs.Node, perm: Perm, view: View) -> Change | None:
         return None
     tied, constants = [], []
     for position, tensor in enumerate(node.inputs):
-        shape = view.static_shape(tensor)
-        if shape is not None and all(size == 1 for size in shape) and len(shape) <= 1:
+        if view.static_shape(tensor) in ((), (1,)):
             continue
         if view.is_constant(tensor):
             constants.append(position)
@@ -139,7 +141,8 @@ def _softmax(node: gs.Node, perm: Perm, view: View) -> Change | None:
     last = len(perm) - 1
     if axis is None or (axis != last and perm.index(axis) == last):
         return None
-    return Change((0,), (0,), {"axis": axis})
+    level = MOVES if axis == last or node.op == "Hardmax" else SUMS  # in front, the last axis stays where it was
+    return Change((0,), (0,), {"axis": axis}, level=level)
 
 
 def _axis(node: gs.Node, perm: Perm, view: View, default: int) -> int | None:
@@ -160,7 +163,7 @@ def _slice(node: gs.Node, perm: Perm, view: View) -> Change | None:
 def _pad(node: gs.Node, perm: Perm, view: View) -> Change | None:
     pads = integers(node, view, "pads", 1) if view.input(node, 3) is None else None
     rank = len(perm)
-    if pads is None or len(pads) != 2 * rank or not _full_rank(node, perm, view):
+    if pads is None:
         return None
     back = inverse(perm)
     moved = [pads[axis] for axis in back] + [pads[rank + axis] for axis in back]
@@ -170,7 +173,7 @@ def _pad(node: gs.Node, perm: Perm, view: View) -> Change | None:
 def _reduce(node: gs.Node, perm: Perm, view: View) -> Change | None:
     """With `keepdims` the result follows; without it, it must come out as before.
 
-    Along the last axis alone it stays there: that is where runtimes look for a normalisation.
+    Along the last axis alone it stays there where the opset has LayerNormalization, which works along the last axes.
     """
     rank = len(perm)
     axes = integers(node, view, "axes", 1)
@@ -179,12 +182,25 @@ def _reduce(node: gs.Node, perm: Perm, view: View) -> Change | None:
         return None
     moved = [perm[axis] for axis in found]
     kept = view.attr(node, "keepdims", 1)
-    if found == [rank - 1] and moved != found:
+    leaves = found == [rank - 1] and moved != found
+    if leaves and view.opset >= _FIRST_LAYER_NORMALIZATION:
         return None
     if not kept and not _in_order([perm[axis] for axis in range(rank) if axis not in found]):
         return None
+    level = SUMS if node.op not in _PICKS and _is_inexact(node, view) and not _in_place(found, moved, rank) else MOVES
     outputs = (0,) if kept else ()
-    return Change((0,), outputs, {"axes": moved}) if "axes" in node.attrs else Change((0,), outputs, {}, (), {1: moved})
+    if "axes" in node.attrs:
+        return Change((0,), outputs, {"axes": moved}, level=level, leaves=leaves)
+    return Change((0,), outputs, values={1: moved}, level=level, leaves=leaves)
+
+
+def _is_inexact(node: gs.Node, view: View) -> bool:
+    return not (view.dtype(node.inputs[0]) or "float").startswith(("int", "uint"))
+
+
+def _in_place(axes: list[int], moved: list[int], rank: int) -> bool:
+    """Whether these are the last axes, and stay where they are."""
+    return axes == moved == list(range(rank - len(axes), rank))
 
 
 def _arg(node: gs.Node, perm: Perm, view: View) -> Change | None:
@@ -207,8 +223,8 @@ def _squeeze(node: gs.Node, perm: Perm, view: View) -> Change | None:
 def _reshape(node: gs.Node, perm: Perm, view: View) -> Change | None:
     """Reads the same data where only axes of size 1 move."""
     target = integers(node, view, "shape", 1) if node.op == "Reshape" else []
-    shape = node.inputs[0].shape
-    if target is None or not moves_only_ones(_moved(shape, perm), perm):
+    shape = _moved(node.inputs[0].shape, perm)
+    if target is None or shape is None or not moves_only_ones(shape, perm):
         return None
     if node.op == "Flatten":
         axis, rank = view.attr(node, "axis", 1), len(perm)
@@ -225,7 +241,7 @@ def _moved(shape: list[Any] | None, perm: Perm) -> list[Any] | None:
 def _quantise(node: gs.Node, perm: Perm, view: View) -> Change | None:
     """Scale and zero point of rank 0, or of rank 1 along `axis`."""
     scale = view.static_shape(view.input(node, 1))
-    if scale is None or len(scale) > 1 or not _full_rank(node, perm, view):
+    if scale is None or len(scale) > 1:
         return None
     if all(size == 1 for size in scale):
         return Change((0,))
@@ -236,13 +252,13 @@ def _quantise(node: gs.Node, perm: Perm, view: View) -> Change | None:
 def _product(node: gs.Node, perm: Perm, view: View) -> Change | None:
     """Operands of full rank, or constant matrices, where the last two axes change places."""
     rank = len(perm)
-    if perm != (*range(rank - 2), rank - 1, rank - 2) or view.rank(node.outputs[0]) != rank:
+    if perm != (*range(rank - 2), rank - 1, rank - 2):
         return None
     constants = tuple(at for at, held in enumerate(node.inputs) if view.is_constant(held) and view.rank(held) == 2)
     tied = tuple(at for at in range(len(node.inputs)) if at not in constants)
-    if not tied or any(view.rank(node.inputs[at]) != rank or view.is_constant(node.inputs[at]) for at in tied):
+    if any(view.rank(node.inputs[at]) != rank or view.is_constant(node.inputs[at]) for at in tied):
         return None
-    return Change(tied, constants=constants, mirrored=True)
+    return Change(tied, constants=constants, level=PRODUCTS)
 
 
 def _in_order(axes: list[int]) -> bool:
@@ -258,6 +274,7 @@ _RULES: Mapping[str, Callable[[gs.Node, Perm, View], Change | None]] = {
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantise),
     **dict.fromkeys(("Reshape", "Flatten"), _reshape),
     "Concat": _concat,
+    "MatMul": _product,
     "Split": _split,
     "Slice": _slice,
     "Pad": _pad,

@@ -22,11 +22,10 @@ class Net:
         return self.cost + self.nodes / 2
 
 
-def total(nets: Iterable[Net], ones: set[Hashable]) -> tuple[float, int]:
-    """Weight and nodes where the vertices in `ones`, and SOURCE, have the label of SOURCE."""
+def node_count(nets: Iterable[Net], ones: set[Hashable]) -> int:
+    """Nodes where the vertices in `ones`, and SOURCE, have the label of SOURCE."""
     inside = ones | {SOURCE}
-    cut = [net for net in nets if any((reader in inside) != (net.maker in inside) for reader in net.readers)]
-    return sum(net.weight for net in cut), sum(net.nodes for net in cut)
+    return sum(net.nodes for net in nets if any((reader in inside) != (net.maker in inside) for reader in net.readers))
 
 
 def cheapest(nets: list[Net]) -> set[Hashable]:

@@ -6,20 +6,28 @@ import onnx_graphsurgeon as gs
 
 from roofwright.graph import View
 from roofwright.passes.cleanup.constant_inputs import permutation
-from roofwright.passes.layout.axes import Change, Perm, change, inverse
-from roofwright.passes.layout.cut import SINK, SOURCE, Net, cheapest, total
+from roofwright.passes.cleanup.permutations import moves_only_ones
+from roofwright.passes.layout.axes import MOVES, Change, Perm, change, inverse
+from roofwright.passes.layout.cut import SINK, SOURCE, Net, cheapest, node_count
 
 _MOST_NODES = 512
 _SYMBOLIC_SIZE = 64  # of a dimension that is not known, where sizes are weighed against each other
+_REDUCTION = 0.75  # of a Transpose, see `_slower`
 Member = tuple[gs.Node, Change]
 
 
 def perm_of(node: gs.Node | None, view: View) -> Perm | None:
     """The permutation of a Transpose that reads something; None for other nodes."""
-    if node is None or not view.is_op(node, "Transpose") or view.input(node, 0) is None:
+    if not view.is_op(node, "Transpose"):
         return None
     found = permutation(node, view)
     return None if found is None else tuple(found)
+
+
+def transpose_of(node: gs.Node | None, view: View) -> tuple[gs.Node, Perm] | None:
+    """The node and its permutation where it is a Transpose; None for other nodes."""
+    perm = perm_of(node, view)
+    return None if node is None or perm is None else (node, perm)
 
 
 def elements(tensor: gs.Tensor) -> float:
@@ -30,6 +38,11 @@ def elements(tensor: gs.Tensor) -> float:
     return max(size, 1.0)
 
 
+def highest(members: Iterable[Member]) -> int:
+    """The highest level of changes; that of a mere move for none."""
+    return max((held.level for _, held in members), default=MOVES)
+
+
 class Region:
     """Nodes connected with `seeds` that can read `w` where they read `v = Transpose(w, perm)` now.
 
@@ -37,11 +50,11 @@ class Region:
         members: by id.
     """
 
-    def __init__(self, seeds: Iterable[gs.Node], perm: Perm, view: View, *, products: bool) -> None:
-        """Explore; reads only. `products`: through matrix products too."""
-        self.perm, self.back, self.view, self.products = perm, inverse(perm), view, products
+    def __init__(self, seeds: Iterable[gs.Node], perm: Perm, view: View, through: int) -> None:
+        """Explore; reads only. `through`: the highest level of changes."""
+        self.perm, self.back, self.view, self.through = perm, inverse(perm), view, through
         self.members: dict[int, Member] = {}
-        self._refused: set[int] = set()
+        self._seen: set[int] = set()
         waiting = list(seeds)
         while waiting and len(self.members) < _MOST_NODES:
             node = waiting.pop()
@@ -49,19 +62,18 @@ class Region:
                 waiting += self._neighbours(node)
 
     @property
-    def mirrors(self) -> bool:
-        """Whether a matrix product is among the members."""
-        return any(held.mirrored for _, held in self.members.values())
+    def level(self) -> int:
+        """The highest level of changes among the members."""
+        return highest(self.members.values())
 
     def _joins(self, node: gs.Node) -> bool:
-        if id(node) in self.members or id(node) in self._refused or not self.view.is_local(node):
+        if id(node) in self._seen or not self.view.is_local(node):
             return False
-        found = change(node, self.perm, self.view, products=self.products)
-        if found is None:
-            self._refused.add(id(node))
-            return False
-        self.members[id(node)] = (node, found)
-        return True
+        self._seen.add(id(node))
+        found = change(node, self.perm, self.view, self.through)
+        if found is not None:
+            self.members[id(node)] = (node, found)
+        return found is not None
 
     def _neighbours(self, node: gs.Node) -> list[gs.Node]:
         near = []
@@ -79,25 +91,27 @@ class Region:
     def chosen(self) -> tuple[Member, ...]:
         """The members that should change: those for which fewer elements are transposed, by no more nodes."""
         nets = self._nets()
-        if not any(SOURCE in (net.maker, *net.readers) for net in nets):
+        ones = cheapest(nets)
+        if node_count(nets, ones) > node_count(nets, set()):
             return ()
-        everything: set[Hashable] = set(self.members)
-        best = everything if total(nets, everything)[0] == 0 else cheapest(nets) & everything
-        (cost, nodes), (old_cost, old_nodes) = total(nets, best), total(nets, set())
-        if cost >= old_cost or nodes > old_nodes:
-            return ()
-        return tuple(member for key, member in self.members.items() if key in best)
+        return tuple(member for key, member in self.members.items() if key in ones)
 
     def _nets(self) -> list[Net]:
         seen: dict[int, gs.Tensor] = {}
         for node, _ in self.members.values():
             seen.update((id(tensor), tensor) for tensor in self.tied(node))
         nets = [
-            Net(self._maker(tensor), self._readers(tensor, seen), elements(tensor))
+            Net(self._maker(tensor), self._readers(tensor, seen), self._work(tensor))
             for tensor in seen.values()
             if not self.view.is_constant(tensor)
         ]
-        return nets + [net for node, held in self.members.values() if held.mirrored for net in _packing(node, held)]
+        return nets + [net for node, held in self.members.values() for net in _slower(node, held)]
+
+    def _work(self, tensor: gs.Tensor) -> float:
+        """What a Transpose between its two layouts moves."""
+        shape = tensor.shape
+        is_view = shape is not None and len(shape) == len(self.back) and moves_only_ones(shape, self.back)
+        return 0.0 if is_view else elements(tensor)
 
     def _maker(self, tensor: gs.Tensor) -> Hashable:
         node = self.view.producer(tensor)
@@ -126,6 +140,11 @@ class Region:
         return tuple(found)
 
 
-def _packing(node: gs.Node, held: Change) -> list[Net]:
-    """A constant on the left of a product is laid out for the unit on every run, one on the right once."""
-    return [Net(SINK, (id(node),), elements(node.inputs[at]), 0) for at in held.constants if at == 1]
+def _slower(node: gs.Node, held: Change) -> list[Net]:
+    """What a member costs where it changes.
+
+    A constant on the left of a product is laid out for the unit on every run, one on the right once. Runtimes know a
+    normalization by its two reductions of the last axis: taking it apart is worth two Transposes, but not one.
+    """
+    found = [Net(SINK, (id(node),), elements(node.inputs[at]), 0) for at in held.constants if held.mirrored and at == 1]
+    return found + ([Net(SINK, (id(node),), _REDUCTION * elements(node.inputs[0]), 0)] if held.leaves else [])

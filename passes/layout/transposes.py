@@ -1,15 +1,16 @@
 """Transposes moved through nodes that work on any layout, to where they cancel or move less."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from roofwright.graph import Edit, View, sort_nodes
 from roofwright.passes.base import Context, LocalPass, Numerics, PassResult, Record, Rewrite
-from roofwright.passes.layout.axes import Change, Perm, change, composed, inverse, moves_only_ones
-from roofwright.passes.layout.region import Member, Region, perm_of
+from roofwright.passes.cleanup.permutations import is_only_transposed, moves_only_ones
+from roofwright.passes.layout.axes import MOVES, PRODUCTS, SUMS, Change, Perm, composed, inverse
+from roofwright.passes.layout.region import Member, Region, highest, perm_of, transpose_of
 
 _FIRST_RESHAPE_INPUT = 5
 _MOST_ROUNDS = 16
@@ -22,24 +23,22 @@ class MoveLayout(Rewrite):
     name: ClassVar[str] = "move-transposes"
     anchors: ClassVar[tuple[str, ...]] = ("Transpose",)
     numerics: ClassVar[Numerics] = "exact"
-    through_products: ClassVar[bool] = False
+    through: ClassVar[int] = MOVES
     members: tuple[Member, ...]
     perm: Perm
 
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The nodes below the Transpose, or above it, that should work in the other layout."""
-        perm = perm_of(node, view)
-        if perm is None or perm == tuple(range(len(perm))):
+        perm = perm_of(node, view) or ()
+        if perm == tuple(range(len(perm))):
             return None
         below = [reader for reader in view.consumers(node.outputs[0]) if view.is_local(reader)]
         above = view.producer(node.inputs[0])
         for seeds, layout in ((below, perm), ([above] if above is not None else [], inverse(perm))):
-            if not any(change(seed, layout, view, products=cls.through_products) is not None for seed in seeds):
-                continue
-            region = Region(seeds, layout, view, products=cls.through_products)
-            found = region.chosen() if region.mirrors is cls.through_products else ()
-            if any(member.mirrored for _, member in found) is cls.through_products and found:
+            region = Region(seeds, layout, view, cls.through)
+            found = region.chosen() if region.level == cls.through else ()
+            if found and highest(found) == cls.through:
                 return cls(found, layout)
         return None
 
@@ -57,12 +56,21 @@ class MoveLayout(Rewrite):
 
 
 @dataclass(frozen=True)
+class MoveLayoutThroughSums(MoveLayout):
+    """Transpose(ReduceSum(Transpose(x))) --> ReduceSum'(x), which adds in another order: case 8."""
+
+    name: ClassVar[str] = "move-transposes-through-sums"
+    numerics: ClassVar[Numerics] = "rounding"
+    through: ClassVar[int] = SUMS
+
+
+@dataclass(frozen=True)
 class MoveLayoutThroughProducts(MoveLayout):
     """Transpose(MatMul(Transpose(x), W)) --> MatMul(W', x), W' transposed: case 7."""
 
     name: ClassVar[str] = "move-transposes-through-products"
     numerics: ClassVar[Numerics] = "rounding"
-    through_products: ClassVar[bool] = True
+    through: ClassVar[int] = PRODUCTS
 
 
 def _rename_axes(node: gs.Node, found: Change, perm: Perm, edit: Edit) -> None:
@@ -72,7 +80,7 @@ def _rename_axes(node: gs.Node, found: Change, perm: Perm, edit: Edit) -> None:
     for position, values in found.values.items():
         edit.set_constant(node, position, np.asarray(values, np.int64), f"{name}_{position}")
     for position in found.constants:
-        edit.set_input(node, position, _transposed(node.inputs[position], perm[-2:] if found.mirrored else perm, edit))
+        edit.set_input(node, position, _transposed(node.inputs[position], (1, 0) if found.mirrored else perm, edit))
     if found.mirrored:
         left, right = node.inputs
         edit.set_input(node, 0, right)
@@ -80,13 +88,15 @@ def _rename_axes(node: gs.Node, found: Change, perm: Perm, edit: Edit) -> None:
 
 
 def _transposed(constant: gs.Tensor, perm: Perm, edit: Edit) -> gs.Tensor:
-    """The constant in the other layout, with as many axes."""
+    """The constant in the other layout, with as many axes; itself where only axes of size 1 change places."""
     values = edit.view.constant_value(constant)
-    if values is None or all(size == 1 for size in values.shape):
+    if values is None:
         return constant
     full = values.reshape((1,) * (len(perm) - values.ndim) + values.shape)
-    axes = np.argsort(perm)
-    return edit.constant(f"{constant.name}_transposed", full.transpose(axes))
+    turned = full.transpose(inverse(perm))
+    if turned.shape == full.shape and moves_only_ones(list(full.shape), perm):
+        return constant
+    return edit.constant(f"{constant.name}_transposed", turned)
 
 
 class _Move:
@@ -159,11 +169,10 @@ class _Move:
         self.twins.update(renamed)
 
     def _drop_maker(self, tensor: gs.Tensor) -> None:
-        maker = self.edit.view.producer(tensor)
-        if maker is None or tensor.outputs or self.edit.view.is_output(tensor):
+        found = transpose_of(self.edit.view.producer(tensor), self.edit.view)
+        if found is None or tensor.outputs or self.edit.view.is_output(tensor):
             return
-        if perm_of(maker, self.edit.view) is not None:
-            self.edit.remove(maker)
+        self.edit.remove(found[0])
 
     def _like(self, tensor: gs.Tensor) -> gs.Tensor:
         shape = None if tensor.shape is None else [tensor.shape[axis] for axis in self.back]
@@ -192,16 +201,17 @@ class TransposeToReshape(Rewrite):
 
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
-        """The Transpose and its sizes: 0 copies one, -1 stands for the only one that is not known."""
-        perm = perm_of(node, view)
-        if perm is None or view.opset < _FIRST_RESHAPE_INPUT or not moves_only_ones(node.inputs[0].shape, perm):
+        """The Transpose and its sizes: 0 copies one, -1 stands for the only other one that is not known."""
+        perm, shape = perm_of(node, view) or (), node.inputs[0].shape
+        if perm == tuple(range(len(perm))) or view.opset < _FIRST_RESHAPE_INPUT:
             return None
-        near = [view.producer(node.inputs[0]), *view.consumers(node.outputs[0])]
-        if perm == tuple(range(len(perm))) or any(perm_of(other, view) is not None for other in near):
+        if shape is None or not moves_only_ones(shape, perm):
+            return None
+        given, out = node.inputs[0], node.outputs[0]
+        is_second = perm_of(view.producer(given), view) is not None and is_only_transposed(given, view)
+        if is_second or (out.outputs and is_only_transposed(out, view)):
             return None  # merging Transposes comes first
-        shape = node.inputs[0].shape
-        sizes = [0 if at == axis else shape[axis] for at, axis in enumerate(perm)]
-        target = tuple(size if isinstance(size, int) else -1 for size in sizes)
+        target = tuple(_size(at, axis, shape[axis]) for at, axis in enumerate(perm))
         if target.count(-1) > 1 or any(size == 0 and at != perm[at] for at, size in enumerate(target)):
             return None
         return cls(node, target)
@@ -212,6 +222,13 @@ class TransposeToReshape(Rewrite):
         edit.remove(self.node)
         shape = edit.constant(f"{out.name}_shape", np.asarray(self.target, np.int64))
         edit.node("Reshape", [source, shape], [out], name=name or out.name, sources=[self.node], before=self.node)
+
+
+def _size(at: int, axis: int, size: Any) -> int:
+    """What a Reshape says of a size: the batch, and what is not known, are copied where they stay."""
+    if at == axis and (at == 0 or not isinstance(size, int)):
+        return 0
+    return size if isinstance(size, int) else -1
 
 
 @dataclass(frozen=True)
@@ -233,18 +250,27 @@ class MoveTransposes(LocalPass):
     6. A Transpose that only moves axes of size 1 becomes a Reshape.
     7. MatMul between Transposes of the last two axes: its operands change places, a constant matrix is transposed. One
        that comes to stand on the left costs as much as its transposition: it is laid out for the unit on every run.
+    8. Where a reduction of floating-point numbers, other than ReduceMax and ReduceMin, changes its axes, it adds or
+       multiplies in another order. So does a Softmax. Where these may not be moved, all others still are.
 
-    Declines silently where as much would be transposed as before; where an operand of lower rank is not a constant; for
-    a Softmax, or a reduction of one axis, that would leave the last axis, where runtimes have their kernels for it.
+    Declines silently where as much would be transposed as before, or by more nodes; where an operand of lower rank is
+    not a constant; for a Softmax that would leave the last axis, where runtimes have their kernels for it; for a
+    reduction that would, from opset 17, which has LayerNormalization, and before where less than 3/4 of a Transpose of
+    what it reads is saved by it.
 
-    Numerics: exact; case 7 is rounding. References: layouts in Chen et al., "TVM", OSDI 2018; minimum cut, Ford and
+    Numerics: exact; cases 7 and 8 are rounding. References: layouts in Chen et al., "TVM", OSDI 2018; minimum cut, Ford and
     Fulkerson, 1956, doi:10.4153/CJM-1956-045-5.
     """
 
     name: ClassVar[str] = "move-transposes"
     numerics: ClassVar[Numerics] = "rounding"
     summary: ClassVar[str] = "move Transposes to where they cancel or move less"
-    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (MoveLayout, MoveLayoutThroughProducts, TransposeToReshape)
+    rewrites: ClassVar[tuple[type[Rewrite], ...]] = (
+        MoveLayoutThroughSums,  # the whole region first
+        MoveLayout,
+        MoveLayoutThroughProducts,
+        TransposeToReshape,
+    )
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """As every local pass, until nothing moves: a move can make room for another one far away."""
@@ -255,4 +281,5 @@ class MoveTransposes(LocalPass):
             if not found.changed:
                 break
             sort_nodes(graph)
+            ctx = replace(ctx, index=None)  # of the graph before
         return PassResult(records)

@@ -1,6 +1,6 @@
 """The last scheduling pass: kernels that run as one, depth-first, where that is shorter."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -21,6 +21,7 @@ from roofwright.cost_model import (
     Schedule,
     effective_bytes_per_s,
     estimate,
+    holds_weights,
 )
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import bare, own_buffers
@@ -30,6 +31,8 @@ from roofwright.targets import Target
 
 ROUNDING = 1e-9  # relative difference below which two latencies are the same
 _CLEARANCE = 2048  # bytes on chip that alignment may leave unused
+_WORTH = 0.02  # of the device time: what engines that take turns must lose for a search
+PLAIN = ("plain", ())  # where the model's memo keeps the schedule without strips, which may still win on shared engines
 _PREFER = 0.02  # of a transfer's time counts even where computation hides it
 
 
@@ -45,9 +48,13 @@ class FuseBlocks(Pass):
        of full width do not fit, strips lie side by side too, and shared columns are made again.
     3. Which runs, and how high their strips are, is the shortest path through the cuts between kernels: at each cut
        the tensors alive stay on chip or do not, a run costs the larger of its computation and its transfers.
-    4. The result is placed and prefetched like any schedule, and taken where its latency is lower.
+    4. Where engines hand over for nothing (array and vector unit of a TPU), nodes of different engines work on
+       different strips at the same time: behind what it reads from another engine a node lags one strip, buffers hold
+       so many more rows, and a run costs its busiest engine and the others' share of its first and last strips.
+    5. The result is placed and prefetched like any schedule, and taken where its latency is lower.
 
-    Declines when every tensor moves once at most already, or a cache decides what stays on chip.
+    Declines when every tensor moves once at most already and no two engines could overlap, or a cache decides what
+    stays on chip.
     Numerics: exact (the graph is not touched).
 
     References:
@@ -66,10 +73,12 @@ class FuseBlocks(Pass):
         if ctx.target is None or ctx.schedule is None or level is None or level.managed == "cache":
             return PassResult()
         model = ctx.model or GraphModel.of(graph, ctx.dims)
+        model.memo.once(*PLAIN, lambda: ctx.schedule)
         before = estimate(model, ctx.target, ctx.schedule)
-        if "activations" not in level.holds or not _moves_again(before):
+        again = _moves_again(before)
+        if "activations" not in level.holds or not (again or _take_turns(before)):
             return PassResult()
-        made = planned(graph, ctx, model)
+        made = planned(graph, ctx, model, again)
         if made is None or estimate(model, ctx.target, made).latency_s >= before.latency_s * (1 - ROUNDING):
             return PassResult()
         return PassResult(tuple(_records(made)), made)
@@ -84,12 +93,24 @@ def _moves_again(now: Estimate) -> bool:
     return stored or len(set(loaded)) < len(loaded)
 
 
-def planned(graph: gs.Graph, ctx: Context, model: GraphModel) -> Schedule | None:
-    """The schedule with the best runs as kernels, placed and prefetched; None where no run is worth it."""
+def _take_turns(now: Estimate) -> bool:
+    """Whether engines that could work at the same time, each on its strip, would win something by it."""
+    costing = now.costing
+    busy_s, engine = np.maximum(costing.prices.busy_s, costing.prices.inner_s), costing.prices.engine
+    each = [float(busy_s[engine == at].sum()) for at in range(len(costing.target.engines))]
+    pays = sum(each) - max(each) > _WORTH * now.device_s
+    return pays and holds_weights(costing.target) and not costing.target.stack.handover_s
+
+
+def planned(graph: gs.Graph, ctx: Context, model: GraphModel, turns: bool = True) -> Schedule | None:
+    """The schedule with the best runs as kernels, placed and prefetched; None where no run is worth it.
+
+    `turns`: runs whose engines take turns are of use too.
+    """
     assert ctx.target is not None
     assert ctx.schedule is not None
     start = bare(ctx.schedule)
-    choice = best_runs(Costing.of(model, ctx.target, start))
+    choice = best_runs(Costing.of(model, ctx.target, start), turns)
     runs = choice.runs
     while runs:
         placed = _placed(with_runs(start, runs), model, ctx.target, choice.stay)
@@ -116,7 +137,7 @@ def with_runs(schedule: Schedule, runs: Sequence[Run]) -> Schedule:
         kernel, run = schedule.kernels[at], starts.get(at)
         if run is not None:
             members = schedule.kernels[at : run.last + 1]
-            nodes = tuple(_on(node, k.engine, kernel.engine) for k in members for node in k.nodes)
+            nodes = tuple(n for k in members for n in _on(k, kernel.engine, run.where.get(k.index)))
             halo: Halo = "both" if run.columns is None else "rows"
             kernel = replace(kernel, nodes=nodes, strip_rows=run.rows, strip_columns=run.columns, halo=halo)
         kernels.append(replace(kernel, index=len(kernels)))
@@ -124,8 +145,11 @@ def with_runs(schedule: Schedule, runs: Sequence[Run]) -> Schedule:
     return replace(schedule, kernels=tuple(kernels))
 
 
-def _on(node: NodeRef, engine: str, usual: str) -> NodeRef:
-    return node if engine == usual else replace(node, engine=engine)
+def _on(kernel: Kernel, usual: str, asked: tuple[str, int] | None) -> Iterator[NodeRef]:
+    """A kernel's nodes as part of another on engine `usual`; `asked`: engine and lag where engines overlap."""
+    engine, lag = asked or (kernel.engine, 0)
+    for node in kernel.nodes:
+        yield replace(node, engine="" if engine == usual else engine, lag=lag)
 
 
 @dataclass(frozen=True)
@@ -146,9 +170,9 @@ class Choice:
     stay: frozenset[str]
 
 
-def best_runs(costing: Costing) -> Choice:
-    """The runs on the shortest path through all cuts."""
-    search = _Search(costing)
+def best_runs(costing: Costing, turns: bool = True) -> Choice:
+    """The runs on the shortest path through all cuts; without `turns` only those whose engines overlap."""
+    search = _Search(costing, Runs(costing, turns))
     nowhere = _Way(float("inf"))
     ways: list[tuple[_Way, _Way]] = [(_Way(0.0), nowhere)]  # per cut: tensors off chip, tensors on chip
     for last in range(len(costing.kernels)):
@@ -161,6 +185,7 @@ def best_runs(costing: Costing) -> Choice:
     off_chip = np.zeros(len(costing.kernels) + 1, np.int64)  # cuts at which nothing stays
     while way is not None and way.run is not None:
         chosen.append(way.run)
+        way.run.where = search.runs.where(way.run) if way.run.overlaps else {}
         off_chip[way.run.last + 1] = not way.on_chip
         way = way.before
     before = np.cumsum(off_chip)
@@ -172,8 +197,8 @@ def best_runs(costing: Costing) -> Choice:
 class _Search:
     """Prices of runs between two cuts, with tensors on chip at either or not."""
 
-    def __init__(self, costing: Costing) -> None:
-        self.costing, self.runs = costing, Runs(costing)
+    def __init__(self, costing: Costing, runs: Runs) -> None:
+        self.costing, self.runs = costing, runs
         target = costing.target
         assert target.on_chip is not None
         self.room = target.on_chip.capacity_bytes - _CLEARANCE
@@ -214,15 +239,22 @@ class _Search:
             0,
             None,
             tiles=1,
-            busy_s=self.busy[at],
+            busy_s=self.shared_s(at),
             held_bytes=self.least[at],
             loaded_bytes=loaded,
             fixed_bytes=fixed,
             stored_bytes=stored,
         )
 
+    def shared_s(self, at: int) -> float:
+        """Computation of one kernel, by all engines that can share it where they could overlap instead."""
+        others = (each[0] for each in self.runs.links[at].others.values())
+        return 1 / (1 / self.busy[at] + sum(1 / other for other in others if other)) if self.busy[at] else 0.0
+
     def extend(self, found: list[_Way], before: tuple[_Way, _Way], run: Run) -> None:
         """Better ways to the cut after a run."""
+        if run.first < run.last and not (self.runs.turns or run.overlaps):
+            return
         for came in (0, 1):
             if before[came].seconds == float("inf"):
                 continue
@@ -246,7 +278,7 @@ class _Search:
         moved += passing if came != goes else 0.0
         transfer_s = moved / self.rate
         setups = run.tiles * ((0 if came else 1) + (0 if goes else 1)) * self.setup_s
-        return max(run.busy_s, transfer_s + setups) + _PREFER * transfer_s + self.launch_s
+        return max(run.length_s, transfer_s + setups) + _PREFER * transfer_s + self.launch_s
 
 
 def _records(schedule: Schedule) -> list[Record]:

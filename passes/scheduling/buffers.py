@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import NamedTuple
 
-from roofwright.cost_model import Costing, Kernel, Placement, Prefetch, Schedule
+from roofwright.cost_model import Costing, Kernel, Placement, Prefetch, Schedule, Tiling
 from roofwright.passes.scheduling.allocation import Request, offsets
 
 
@@ -40,8 +40,9 @@ def with_buffers(
     residents: Sequence[Resident],
     ahead: Mapping[int, Sequence[Prefetch]],
     without: Collection[int] = (),
+    tilings: Sequence[tuple[Tiling, ...]] | None = None,
 ) -> tuple[Schedule, list[Resident]]:
-    """The schedule with all buffers at addresses, and what found no room: residents, and kernels' own buffers.
+    """The schedule with all buffers at addresses; or as it is, and what found no room: residents, kernels' own buffers.
 
     Args:
         schedule: kernels with their tiles.
@@ -49,6 +50,7 @@ def with_buffers(
         residents: what stays on chip.
         ahead: kernel -> its prefetches.
         without: kernels whose own buffers get no address.
+        tilings: tiles of every kernel, where the schedule does not have them yet.
     """
     level = costing.target.on_chip
     if level is None:
@@ -60,16 +62,20 @@ def with_buffers(
     requests = [_request(at, buffer, ahead.get(at, ()), moments) for at, buffer in wanted]
     found = offsets(requests, level.capacity_bytes).tolist()
     placed: dict[int, list[Placement]] = {}
+    stays = {resident.tensor: resident for resident in residents}
     homeless = []
     for (at, buffer), offset in zip(wanted, found, strict=True):
         if offset >= 0:
             placed.setdefault(at, []).append(buffer.placed(level.name, offset))
         elif buffer.until is not None:
-            homeless += [r for r in residents if r.tensor == buffer.tensor]
+            homeless.append(stays[buffer.tensor])
         else:
-            homeless += [Resident(buffer.tensor, buffer.bytes, at, at)]
+            homeless.append(Resident(buffer.tensor, buffer.bytes, at, at))
+    if homeless:
+        return schedule, homeless
+    tilings = tilings or [kernel.tilings for kernel in schedule.kernels]
     kernels = tuple(
-        replace(kernel, buffers=tuple(placed.get(at, ())), prefetch=tuple(ahead.get(at, ())))
+        replace(kernel, buffers=tuple(placed.get(at, ())), prefetch=tuple(ahead.get(at, ())), tilings=tilings[at])
         for at, kernel in enumerate(schedule.kernels)
     )
     return replace(schedule, kernels=kernels), homeless
@@ -102,5 +108,10 @@ def own_buffers(kernel: Kernel) -> list[Placement]:
 
 def bare(schedule: Schedule) -> Schedule:
     """The schedule without tiles, buffers and prefetches."""
-    kernels = (replace(kernel, tilings=(), buffers=(), prefetch=()) for kernel in schedule.kernels)
-    return replace(schedule, kernels=tuple(kernels))
+    full = [bool(k.tilings or k.buffers or k.prefetch) for k in schedule.kernels]
+    if not any(full):
+        return schedule
+    pairs = zip(schedule.kernels, full, strict=True)
+    return replace(
+        schedule, kernels=tuple(replace(k, tilings=(), buffers=(), prefetch=()) if had else k for k, had in pairs)
+    )

@@ -22,6 +22,7 @@ from roofwright.cost_model import (
     estimate,
 )
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
+from roofwright.passes.scheduling.blocks import PLAIN
 from roofwright.passes.scheduling.kernels import Kernels
 from roofwright.passes.scheduling.placement import PlaceTensors
 from roofwright.passes.scheduling.prefetch import PrefetchWeights
@@ -76,12 +77,13 @@ class Engines(Pass):
         level = ctx.target.on_chip if ctx.target else None
         if ctx.target is None or ctx.schedule is None or level is None or level.managed == "cache":
             return PassResult()
-        if len(_able(ctx.target)) < 2:
+        if len(_able(ctx.target)) < 2 or not ctx.schedule.kernels:
             return PassResult()
         model = ctx.model or GraphModel.of(graph, ctx.dims)
         started = [ctx.schedule]
         if _worth_undoing(ctx.schedule, model, ctx.target):
-            started.append(_without_strips(graph, replace(ctx, model=model)))
+            plain = model.memo.once(*PLAIN, lambda: _without_strips(graph, replace(ctx, model=model)))
+            started.append(plain)
         found = [shared(schedule, model, ctx.target) for schedule in started]
         made = min((each for each in found if each), key=lambda s: _latency_s(s, model, ctx), default=None)
         if made is None or _latency_s(made, model, ctx) >= _latency_s(ctx.schedule, model, ctx):
@@ -173,6 +175,8 @@ def _worth_undoing(schedule: Schedule, model: GraphModel, target: Target) -> boo
     """Whether a kernel that runs in strips could run on two engines otherwise."""
     if all(kernel.strip_rows is None for kernel in schedule.kernels):
         return False
+    if any(node.lag for kernel in schedule.kernels for node in kernel.nodes):
+        return True  # engines that overlap instead
     costing = Costing.of(model, target, schedule)
     seconds = Splits.of(costing.kernels, costing.prices, target).seconds(np.ones(len(costing.kernels)))
     twice = np.isfinite(seconds[_able(target)]).sum(axis=0) > 1

@@ -1,7 +1,7 @@
 """The first scheduling pass: which nodes run together, and where."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import onnx_graphsurgeon as gs
@@ -42,7 +42,7 @@ class Kernels(Pass):
         model = ctx.model or GraphModel.of(graph, ctx.dims)
         works = [work for work in model.works if work.work.kind != "not_modelled"]
         groups = grouped(graph, works, tuple(model.outputs), ctx.target.stack.fuses)
-        bare = _schedule(groups, [ctx.target.engines[0].name] * len(groups), [""] * len(groups), model, ctx.target)
+        bare = _schedule(groups, model, ctx.target)
         prices = Costing.of(model, ctx.target, bare).prices
         engines = [ctx.target.engines[max(e, 0)].name for e in prices.engine.tolist()]
         records = tuple(
@@ -50,24 +50,20 @@ class Kernels(Pass):
             for group in groups
             if len(group) > 1
         )
-        return PassResult(records, _schedule(groups, engines, prices.algorithm, model, ctx.target))
+        rows = zip(bare.kernels, engines, prices.algorithm, strict=True)
+        kernels = tuple(replace(kernel, engine=engine, algorithm=algorithm) for kernel, engine, algorithm in rows)
+        return PassResult(records, replace(bare, kernels=kernels))
 
 
-def _schedule(
-    groups: Sequence[Sequence[NodeWork]],
-    engines: Sequence[str],
-    algorithms: Sequence[str],
-    model: GraphModel,
-    target: Target,
-) -> Schedule:
+def _schedule(groups: Sequence[Sequence[NodeWork]], model: GraphModel, target: Target) -> Schedule:
+    """One kernel per group, all on the first engine."""
     kernels = tuple(
         Kernel(
             index=index,
             nodes=tuple(NodeRef(output=work.key, op=work.op) for work in group),
-            engine=engine,
-            algorithm=algorithm,
+            engine=target.engines[0].name,
         )
-        for index, (group, engine, algorithm) in enumerate(zip(groups, engines, algorithms, strict=True))
+        for index, group in enumerate(groups)
     )
     assume = {d: StorageAssumption(storage=a.storage, multiply=a.multiply) for d, a in target.assume.items()}
     return Schedule(target=target.name, batch=model.batch, kernels=kernels, dims=dict(model.dims), assume=assume)

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from roofwright.cost_model import Costing, GraphModel, Placement, Schedule, StripCost, estimate
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import Resident, bare, with_buffers
-from roofwright.passes.scheduling.tiles import tiled
+from roofwright.passes.scheduling.tiles import tilings_of
 from roofwright.targets import Target
 
 
@@ -67,7 +67,8 @@ def settle(start: Schedule, model: GraphModel, target: Target, chosen: Sequence[
     left, without = list(chosen), set[int]()
     while True:
         costing = Costing.of(model, target, _marked(start, left))
-        schedule, homeless = with_buffers(tiled(start, costing), costing, left, {}, without)
+        tilings = tilings_of(start, costing)
+        schedule, homeless = with_buffers(start, costing, left, {}, without, tilings)
         if not homeless:
             return schedule
         lost = {r for r in homeless if r in left}
@@ -79,12 +80,14 @@ def settle(start: Schedule, model: GraphModel, target: Target, chosen: Sequence[
 
 
 def _marked(start: Schedule, residents: Sequence[Resident]) -> Schedule:
-    """The schedule with residents but no addresses: enough to price it."""
+    """The bare schedule with residents but no addresses: enough to price it."""
     homes: dict[int, list[Placement]] = {}
     for r in residents:
         buffer = Placement(tensor=r.tensor, level="", offset_bytes=None, bytes=r.bytes, until=r.last)
         homes.setdefault(r.first, []).append(buffer)
-    kernels = tuple(replace(k, buffers=tuple(homes.get(k.index, ()))) for k in start.kernels)
+    if not homes:
+        return start
+    kernels = tuple(replace(k, buffers=tuple(homes[k.index])) if k.index in homes else k for k in start.kernels)
     return replace(start, kernels=kernels)
 
 

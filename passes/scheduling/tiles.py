@@ -44,8 +44,13 @@ class Tiles(Pass):
 
 def tiled(schedule: Schedule, costing: Costing) -> Schedule:
     """The schedule with the tiles that `costing` priced it with."""
-    kernels = (replace(kernel, tilings=_tilings(kernel, at, costing)) for at, kernel in enumerate(schedule.kernels))
-    return replace(schedule, kernels=tuple(kernels))
+    pairs = zip(schedule.kernels, tilings_of(schedule, costing), strict=True)
+    return replace(schedule, kernels=tuple(replace(kernel, tilings=tilings) for kernel, tilings in pairs))
+
+
+def tilings_of(schedule: Schedule, costing: Costing) -> list[tuple[Tiling, ...]]:
+    """The tiles of every kernel that `costing` priced it with."""
+    return [_tilings(kernel, at, costing) for at, kernel in enumerate(schedule.kernels)]
 
 
 def _tilings(kernel: Kernel, at: int, costing: Costing) -> tuple[Tiling, ...]:

@@ -47,10 +47,8 @@ class Class:
 
     def limit(self, groups: int, reason: str) -> None:
         """Channels may not leave any of `groups` equal parts."""
-        if groups == 1:
-            return
         self.borders = self.borders | (np.arange(self.count) % (self.count // groups) == 0)
-        self.reason = self.reason or reason
+        self.reason = self.reason or (reason if groups > 1 else "")
 
 
 class Region:
@@ -84,7 +82,7 @@ class Region:
 
     def route(self, node: gs.Node | None) -> Route | None:
         """The route that a node of this graph belongs to."""
-        if node is None or not self.view.is_local(node):
+        if id(node) not in self.view.local_ids:
             return None
         if id(node) not in self._known:
             found = route_of(node, self.view)
@@ -118,19 +116,13 @@ class Region:
     # ---- classes
     def _flood(self, start: gs.Tensor) -> None:
         """All tensors tied to `start`."""
-        if id(start) in self._class_of:
-            return
-        count = channel_count(start)
-        if count is None:
-            raise Decline(f"{start.name!r} has no known number of channels")
-        group = Class(count)
-        self.classes.append(group)
+        group = Class(channel_count(start) or 0)
         waiting, seen = [start], set()
         while waiting:
             tensor = waiting.pop()
             if id(tensor) in self._class_of:
                 continue
-            if channel_count(tensor) != count or len(self._class_of) >= _MOST_TENSORS:
+            if channel_count(tensor) != group.count or len(self._class_of) >= _MOST_TENSORS:
                 raise Decline(f"the order of its channels reaches {tensor.name!r}, where it cannot be followed")
             self._class_of[id(tensor)] = group
             group.tensors.append(tensor)
@@ -141,6 +133,7 @@ class Region:
                 group.followers += tie.followers
                 group.limit(tie.groups, f"{_name(node)} convolves them in {tie.groups} groups")
                 waiting += [node.inputs[at] for at in tie.inputs] + [node.outputs[at] for at in tie.outputs]
+        self.classes += [group] if group.tensors else []
 
     def _uses(self, tensor: gs.Tensor, group: Class) -> list[tuple[gs.Node, Tie]]:
         """The ties through which the order of `tensor` spreads; a use without one fixes it, a route ends it."""

@@ -69,8 +69,8 @@ def ties(node: gs.Node, view: View) -> tuple[Tie, ...]:
 
 def _map(node: gs.Node, view: View) -> tuple[Tie, ...]:
     """Elementwise, operands aligned at their last axes."""
-    rank, count = view.rank(node.outputs[0]), channel_count(node.outputs[0])
-    if rank is None or count is None:
+    whole, count = node.outputs[0].shape, channel_count(node.outputs[0])
+    if whole is None:
         return ()
     tied, followers = [], []
     for position, tensor in enumerate(node.inputs):
@@ -78,10 +78,10 @@ def _map(node: gs.Node, view: View) -> tuple[Tie, ...]:
             continue
         if tensor.shape is None:
             return ()
-        axis = len(tensor.shape) - rank + CHANNEL_AXIS
+        axis = len(tensor.shape) - len(whole) + CHANNEL_AXIS
         if axis < 0 or tensor.shape[axis] == 1:
             continue
-        if tensor.shape[axis] != count or len(tensor.shape) > rank:
+        if tensor.shape[axis] != count:
             return ()
         if view.is_constant(tensor):
             followers.append(Follower(node, position, axis))
@@ -99,10 +99,8 @@ def _along(node: gs.Node, view: View) -> tuple[Tie, ...]:
 
 def _view(node: gs.Node, view: View) -> tuple[Tie, ...]:
     """The first two sizes stay, so that only what is inside a channel is named anew."""
-    before, after = node.inputs[0].shape, node.outputs[0].shape
-    if before is None or after is None or channel_count(node.inputs[0]) is None or len(after) < 2:
-        return ()
-    return (Tie((0,), (0,)),) if before[:2] == after[:2] and before[0] is not None else ()
+    before, after = (node.inputs[0].shape or [None])[:2], (node.outputs[0].shape or [])[:2]
+    return (Tie((0,), (0,)),) if before == after and None not in before else ()
 
 
 def _reduction(node: gs.Node, view: View) -> tuple[Tie, ...]:
@@ -112,8 +110,6 @@ def _reduction(node: gs.Node, view: View) -> tuple[Tie, ...]:
 
 
 def _normalisation(node: gs.Node, view: View) -> tuple[Tie, ...]:
-    if view.attr(node, "training_mode", 0) or not view.attr(node, "spatial", 1):
-        return ()
     if not all(view.is_constant(tensor) for tensor in node.inputs[1:]):
         return ()
     return (Tie((0,), (0,), tuple(Follower(node, position, 0) for position in range(1, len(node.inputs)))),)
@@ -122,8 +118,8 @@ def _normalisation(node: gs.Node, view: View) -> tuple[Tie, ...]:
 def _convolution(node: gs.Node, view: View) -> tuple[Tie, ...]:
     """Dense and grouped ones take an order apart from the one they give; a depthwise one hands it on."""
     weight, bias = view.input(node, 1), view.input(node, 2)
-    shape, groups = view.static_shape(weight), view.attr(node, "group", 1)
-    if shape is None or not view.is_constant(weight) or not (bias is None or view.is_constant(bias)):
+    shape, groups = view.static_shape(weight) or (), view.attr(node, "group", 1)
+    if not view.is_constant(weight) or not (bias is None or view.is_constant(bias)):
         return ()
     biases = () if bias is None else (Follower(node, 2, 0),)
     if node.op == "ConvTranspose":
@@ -138,15 +134,14 @@ def _convolution(node: gs.Node, view: View) -> tuple[Tie, ...]:
 def _matrix(node: gs.Node, view: View) -> tuple[Tie, ...]:
     """Rank 2: channels are the columns."""
     weight, bias = view.input(node, 1), view.input(node, 2)
-    shape = view.static_shape(weight)
-    if shape is None or len(shape) != 2 or view.rank(node.inputs[0]) != 2 or view.attr(node, "transA", 0):
+    shape = view.static_shape(weight) or ()
+    if len(shape) != 2 or view.rank(node.inputs[0]) != 2 or view.attr(node, "transA", 0):
         return ()
-    biased = None if bias is None else view.static_shape(bias)
-    if not view.is_constant(weight) or (bias is not None and (biased is None or not view.is_constant(bias))):
+    if not view.is_constant(weight) or not (bias is None or view.is_constant(bias)):
         return ()
     flipped = 1 if view.attr(node, "transB", 0) else 0
-    along = bool(biased) and biased is not None and biased[-1] == shape[1 - flipped] and shape[1 - flipped] > 1
-    biases = (Follower(node, 2, len(biased) - 1),) if along and biased is not None else ()
+    columns, biased = shape[1 - flipped], view.static_shape(bias) or ()
+    biases = (Follower(node, 2, len(biased) - 1),) if columns > 1 and biased[-1:] == (columns,) else ()
     return (Tie((0,), (), (Follower(node, 1, flipped),)), Tie((), (0,), (Follower(node, 1, 1 - flipped), *biases)))
 
 

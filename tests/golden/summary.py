@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from roofwright.cost_model import Kernel, Schedule, Tiling
+from roofwright.cost_model import Kernel, NodeRef, Schedule, Tiling
 
 
 def summary(schedule: Schedule | None) -> str:
@@ -13,13 +13,17 @@ def summary(schedule: Schedule | None) -> str:
 
 
 def _lines(kernel: Kernel) -> Iterator[str]:
-    ops = " + ".join(node.op for node in kernel.nodes)
+    ops = " + ".join(node.op + _behind(kernel, node) for node in kernel.nodes)
     algorithm = f" ({kernel.algorithm})" if kernel.algorithm else ""
     yield f"{kernel.index} {ops} on {kernel.engine}{algorithm}{''.join(_tiles(tiling) for tiling in kernel.tilings)}"
     if kept := [f"{b.tensor} until {b.until} ({b.bytes} B at {b.offset_bytes})" for b in kernel.resident]:
         yield f"    keeps {', '.join(kept)}"
     if loads := [f"{p.bytes} B of {p.tensor} during {p.during}" for p in kernel.prefetch]:
         yield f"    early {', '.join(loads)}"
+
+
+def _behind(kernel: Kernel, node: NodeRef) -> str:
+    return f" [{node.lag} behind on {node.engine or kernel.engine}]" if node.lag else ""
 
 
 def _tiles(tiling: Tiling) -> str:

@@ -53,6 +53,7 @@ POINTWISE: Mapping[str, Callable[..., Array]] = {
     "Neg": np.negative,
     "Exp": np.exp,
     "Sqrt": np.sqrt,
+    "Log": np.log,
     "Tanh": np.tanh,
     "Erf": _erf,
     "Pow": np.power,

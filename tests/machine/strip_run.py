@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 class StripRun:
     """A kernel in strips on a machine: the next strip's input is loaded and the last one's results are stored while
-    a strip is computed.
+    a strip is computed. In step t a node of lag l computes strip t - l.
 
     Attributes:
         loads: tensor -> bytes loaded.
@@ -27,7 +27,7 @@ class StripRun:
 
     def __init__(self, machine: "Machine", kernel: Kernel, plan: StripPlan) -> None:
         self.machine, self.kernel, self.plan = machine, kernel, plan
-        self.stack = plan.cost.strips.stack
+        self.stack, self.lags = plan.cost.strips.stack, plan.cost.lags
         self.places = {b.tensor: b for b in kernel.buffers if b.until is None and b.level == machine.level.name}
         self.resident = {n: slot for n, (slot, first) in machine.resident.items() if first <= kernel.index}
         self.earlier = {n for n, (_, first) in machine.resident.items() if first < kernel.index}
@@ -46,21 +46,34 @@ class StripRun:
             if placement.first_node is None and name in self.stack.grids:
                 self._pool(name, self.machine.owners[self.kernel.index, name])
         self._load(0)
-        for at, strip in enumerate(strips):
-            if at + 1 < len(strips):
-                self._load(at + 1)
-            self._hold(strip.image)
-            self._stream()
+        for at in range(len(strips) + max(self.lags)):
+            self._load(at + 1)
+            if at < len(strips):
+                self._hold(strips[at].image)
+                self._stream()
             self._compute(at)
             self._store()
             self._retire(at)
         self._store()
 
+    def _span(self, name: str) -> tuple[int, int]:
+        """How far behind a tensor is made (what is loaded: before the step), and its last reader."""
+        behind = [self.lags[at] for at, *_ in self.stack.readers.get(name, ())]
+        own = self.lags[self.stack.made[name]] if name in self.stack.made else min(behind) - 1
+        return own, max(behind, default=own)
+
+    def _between(self, first: int, last: int) -> range:
+        """Strips, those that there are."""
+        return range(max(first, 0), min(last, len(self.plan.strips) - 1) + 1)
+
     # ---- what comes in
-    def _load(self, at: int) -> None:
-        for name, elements in self.plan.strips[at].loads.items():
-            if name in self.earlier:
+    def _load(self, step: int) -> None:
+        """What the first reader of each tensor needs in a step."""
+        for name in self.stack.inputs:
+            at = step - self._span(name)[0] - 1
+            if name in self.earlier or at not in self._between(at, at):
                 continue
+            elements = self.plan.strips[at].loads[name]
             self.pools[name, 0].put(name, elements, self._fetch(name, elements))
 
     def _fetch(self, name: str, elements: Ints) -> Array:
@@ -92,9 +105,11 @@ class StripRun:
 
     # ---- what is computed
     def _compute(self, at: int) -> None:
-        strip, owners = self.plan.strips[at], {}
-        jobs = {job.node.outputs[0].name: job for job in strip.jobs}
-        for place, step in enumerate(self.stack.steps):
+        owners: dict[str, int] = {}
+        # Nodes of different lags work at the same time: those behind go first, so that none reads what is being made.
+        for place, step in sorted(enumerate(self.stack.steps), key=lambda item: (-self.lags[item[0]], item[0])):
+            now = self._between(at - self.lags[place], at - self.lags[place])
+            jobs = {job.node.outputs[0].name: job for strip in now for job in self.plan.strips[strip].jobs}
             for name, placement in self.places.items():
                 if placement.first_node == place:
                     owners[name] = self._open(placement)
@@ -171,12 +186,16 @@ class StripRun:
         self.due, self.waiting = self.waiting, {}
 
     def _retire(self, at: int) -> None:
-        """Drop what no later strip reads and what is not to be stored any more."""
+        """Drop what no later strip reads, what no node that is behind will read, and what is not to be stored."""
         strips = self.plan.strips
-        coming = strips[at + 1].loads if at + 1 < len(strips) else {}
         for (name, _), pool in self.pools.items():
             if name not in self.stack.grids:
                 continue
+            own, behind = self._span(name)
             here = np.flatnonzero(pool.slot.place >= 0)
-            stays = [found[name] for found in (self.plan.needed[at], coming, self.due) if name in found]
+            stays = [self.plan.needed[s][name] for s in self._between(at - behind, at - behind)]
+            for strip in (strips[s] for s in self._between(at - behind + 1, at - own)):
+                stays += [strip.loads[name]] if name in strip.loads else []
+                stays += [job.results[name] for job in strip.jobs if name in job.results]
+            stays += [self.due[name]] if name in self.due else []
             pool.drop(np.setdiff1d(here, np.concatenate([*stays, np.zeros(0, np.int64)])))

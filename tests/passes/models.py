@@ -135,12 +135,22 @@ _MODELS: dict[str, tuple[str, Mapping[str, Any]]] = {
         {"scale": float32(0.1), "zero": np.uint8(0)},
     ),
 }
-NAMES = (*_MODELS, "constant-if")
+NAMES = (*_MODELS, "constant-if", "inline-functions")
 
 
 def model_for(name: str) -> onnx.ModelProto:
     """The model of a pass, by the pass's name."""
-    return _constant_if() if name == "constant-if" else build(*_MODELS[name])
+    if name in _MODELS:
+        return build(*_MODELS[name])
+    return _constant_if() if name == "constant-if" else _function()
+
+
+def _function() -> onnx.ModelProto:
+    return onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17, "local": 1]> g (float[4] x) => (float[4] y) '
+        '{ z = local.twice(x) y = Exp(z) } <domain: "local", opset_import: ["": 17]> '
+        "twice (a) => (b) { c = Add(a, a) b = Neg(c) }"
+    )
 
 
 def _constant_if() -> onnx.ModelProto:

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from roofwright.graph import read
 from roofwright.passes.base import Context, Decline
-from roofwright.passes.gains import Step, gain, seconds
+from roofwright.passes.gains import Step, fuses_activations, gain, seconds
 from roofwright.targets import load_target
 from tests.passes.harness import build, random
 
@@ -47,10 +49,23 @@ def test_fewer_nodes_are_a_gain_and_the_same_ones_are_not() -> None:
 def test_a_concat_of_parts_of_blocks_pays_for_leaving_the_layout() -> None:
     ctx, plain = context(), context("cortex_a76")
     blocks = Step("Concat", ((1, 32, 56, 56), (1, 16, 56, 56)), (WIDE,)).having(axis=1)
-    odd = Step("Concat", ((1, 28, 56, 56), (1, 20, 56, 56)), (WIDE,)).having(axis=1)
+    odd = Step("Concat", ((1, 27, 56, 56), (1, 21, 56, 56)), (WIDE,)).having(axis=1)
     assert seconds([odd], ctx) > 1.05 * seconds([blocks], ctx)
     assert seconds([odd], plain) == pytest.approx(seconds([blocks], plain))
     assert seconds([odd.having(axis=2)], ctx) == pytest.approx(seconds([blocks.having(axis=2)], ctx))
+    assert seconds([RELU.having(axis=1)], ctx) == pytest.approx(seconds([RELU], ctx))
+    halves = [replace(step, dtype="float16") for step in (odd, blocks)]
+    assert seconds(halves[:1], ctx) == pytest.approx(seconds(halves[1:], ctx))
+    rows = [
+        Step("Concat", ((1, size, 3136), (1, 48 - size, 3136)), ((1, 48, 3136),)).having(axis=1) for size in (27, 32)
+    ]
+    assert seconds(rows[:1], ctx) == pytest.approx(seconds(rows[1:], ctx))
+
+
+def test_activations_are_free_where_the_stack_fuses_them() -> None:
+    fusing = load_target("v100")
+    plain = replace(fusing, stack=replace(fusing.stack, fuses=()))
+    assert [fuses_activations(Context(target=target)) for target in (fusing, plain, None)] == [True, False, False]
 
 
 def test_without_a_target_there_is_no_price() -> None:

@@ -19,16 +19,24 @@ from tests.machine.models import MODELS
 from tests.machine.targets import TARGETS
 
 
-def stated(proto: onnx.ModelProto, target: Target, groups: Sequence[int], **cut: Any) -> tuple[Costing, Schedule]:
-    """All nodes in kernels of so many nodes each; those of more than one run in strips."""
+def stated(
+    proto: onnx.ModelProto, target: Target, groups: Sequence[int], lags: Sequence[int] = (), **cut: Any
+) -> tuple[Costing, Schedule]:
+    """All nodes in kernels of so many nodes each; those of more than one run in strips, the first ones with `lags`.
+
+    Nodes of odd lag run on the target's second engine.
+    """
     graph = GraphModel.of(read(proto))
     works = [work for work in graph.works if work.work.kind != "view"]
     starts = np.cumsum([0, *groups]).tolist()
     kernels = []
     for index, (start, size) in enumerate(zip(starts, groups, strict=False)):
-        nodes = tuple(NodeRef(output=work.key, op=work.op) for work in works[start : start + size])
-        kernel = Kernel(index=index, nodes=nodes, engine=target.engines[0].name)
-        kernels.append(kernel if size == 1 else replace(kernel, **cut))
+        behind = (*(lags if index == 0 else ()), *[0] * size)
+        nodes = tuple(
+            NodeRef(output=w.key, op=w.op, lag=lag, engine=target.engines[1].name if lag % 2 else "")
+            for w, lag in zip(works[start : start + size], behind, strict=False)
+        )
+        kernels.append(Kernel(index=index, nodes=nodes, engine=target.engines[0].name, **(cut if size > 1 else {})))
     assert starts[-1] == len(works)
     schedule = Schedule(target=target.name, batch=graph.batch, kernels=tuple(kernels))
     costing = Costing.of(graph, target, schedule)

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 GRAPH_PASSES = tuple(name for name, made in PASSES.items() if not made.schedules)
 _TOLERANCE = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 1e-5, "float64": 1e-12}
 _STEPS = {"float16": 2.0**-9, "float32": 2.0**-21, "float64": 2.0**-49}
-_SLACK = 1e-3  # of two prices that are the same; the resolution of the model is coarser
+_SLACK = 1e-9  # of two prices that are the same
 _SIZES = (2, 3)  # of symbolic dimensions
 _NUDGES, _FORGIVEN = 3, 8.0
 
@@ -36,10 +36,11 @@ def holds(model: onnx.ModelProto, target: str = "host", **options: Any) -> Repor
     onnx.checker.check_model(proto, full_check=True)
     assert interface(made) == interface(source)
     within_budget(model, proto, chosen.fold_limit_bytes)
-    settled(made, machine, chosen, report)
-    exact = all(_is_exact(record) for record in _applied(report))
+    priced = reference.complete and _has_price(model, report)
+    settled(made, machine, chosen, report, priced)
+    exact = all(record.numerics == "exact" for record in _applied(report))
     same(model, reference, proto, exact)
-    if reference.complete and _has_price(model, report):
+    if priced:
         costs = f"{report.before.latency_s:g} s became {report.after.latency_s:g}: {_fired(report)}"
         assert report.after.latency_s <= report.before.latency_s * (1 + _SLACK), costs
     return report
@@ -54,11 +55,6 @@ def _has_price(model: onnx.ModelProto, report: Report) -> bool:
 
 def _fired(report: Report) -> list[tuple[str, str]]:
     return [(r.rewrite, r.anchor) for p in report.passes for r in p.records if r.applied and not p.schedules]
-
-
-def _is_exact(record: Record) -> bool:
-    """Whether every bit stays; a mean that is taken of another layout adds in another order."""
-    return record.numerics == "exact" and record.rewrite != "move-transposes"
 
 
 def _applied(report: Report) -> Iterator[Record]:
@@ -90,12 +86,12 @@ def _constant_bytes(graph: onnx.GraphProto) -> Iterator[int]:
             yield from _constant_bytes(attribute.g)
 
 
-def settled(made: gs.Graph, machine: Any, options: Options, first: Report) -> None:
-    """A second run changes nothing."""
+def settled(made: gs.Graph, machine: Any, options: Options, first: Report, priced: bool) -> None:
+    """A second run changes nothing; a price that assumes sizes which the model does not take is none."""
     again, second = optimize_graph(made, machine, options)
     assert _fired(second) == [], _fired(second)
     assert to_proto(again).SerializeToString() == to_proto(made).SerializeToString()
-    assert second.after.latency_s == first.after.latency_s
+    assert not priced or second.after.latency_s == first.after.latency_s
 
 
 # ---- numbers

@@ -95,6 +95,34 @@ CASES = [
         "Neg Neg",
     ),
     Case(
+        "transposes of one that all compose",
+        "(float[2,3,4] x) => (float[4,2,3] y, float[3,2,4] z) { a = Transpose<perm = [1, 2, 0]>(x)"
+        " y = Transpose<perm = [1, 2, 0]>(a) z = Transpose<perm = [0, 2, 1]>(a) }",
+        "Transpose Transpose",
+    ),
+    Case(
+        "the first of two transposes is an output: the source would be read twice",
+        "(float[2,3,4] x) => (float[4,2,3] y, float[3,4,2] a) { a = Transpose<perm = [1, 2, 0]>(x)"
+        " y = Transpose<perm = [1, 2, 0]>(a) }",
+    ),
+    Case(
+        "the first of two transposes has another reader",
+        "(float[2,3,4] x) => (float[4,2,3] y, float[3,4,2] z) { a = Transpose<perm = [1, 2, 0]>(x)"
+        " y = Transpose<perm = [1, 2, 0]>(a) z = Relu(a) }",
+    ),
+    Case(
+        "the first of two transposes is an output, together they move an axis of size 1",
+        "(float[1,3,4] x) => (float[3,1,4] y, float[3,4,1] a) { a = Transpose<perm = [1, 2, 0]>(x)"
+        " y = Transpose<perm = [0, 2, 1]>(a) }",
+        "Transpose Transpose",
+    ),
+    Case(
+        "the first of two transposes that cancel has another reader",
+        "(float[2,3,4] x) => (float[2,3,4] y, float[3,4,2] z) { b = Neg(x) a = Transpose<perm = [1, 2, 0]>(b)"
+        " c = Transpose<perm = [2, 0, 1]>(a) y = Neg(c) z = Relu(a) }",
+        "Neg Neg Relu Transpose",
+    ),
+    Case(
         "default permutation",
         "(float[2,3] x) => (float[2,3] y) { a = Transpose(x) b = Transpose(a) y = Neg(b) }",
         "Neg",

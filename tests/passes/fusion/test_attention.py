@@ -1,11 +1,8 @@
-from typing import Any
-
-import numpy as np
 import pytest
 
 from roofwright.passes.fusion import FuseComposites
-from tests.passes.fusion.written_out import C, C16, HALF, X, case
-from tests.passes.harness import PLACES, Case, attributes, build, check, float16, float32, int64, positive, run_pass
+from tests.passes.fusion.written_out import case
+from tests.passes.harness import PLACES, Case, attributes, check, run_pass
 
 QKV = "(float[2,3,5,8] q, float[2,3,7,8] k, float[2,3,7,4] v{}) => (float[2,3,5,4] y)"
 TURNED = "t = Transpose<perm = [0, 1, 3, 2]>(k)"
@@ -78,6 +75,62 @@ CASES = [
         " p = Softmax<axis = 2>(l) y = MatMul(p, v) }",
         None,
     ),
+    case(
+        "softmax of a value",
+        "(float[2,3,5,7] l, float[2,3,7,4] v) => (float[2,3,5,4] y) { " + WEIGHED.format("l") + " }",
+        None,
+    ),
+    case(
+        "softmax of a sum",
+        "(float[2,3,5,7] l, float[2,3,5,7] k, float[2,3,7,4] v) => (float[2,3,5,4] y)"
+        f" {{ t = Sub(l, k) {WEIGHED.format('t')} }}",
+        None,
+    ),
+    case(
+        "keys that are not turned",
+        "(float[2,3,5,8] q, float[2,3,8,7] k, float[2,3,7,4] v) => (float[2,3,5,4] y)"
+        f" {{ t = Exp(k) l = MatMul(q, t) {WEIGHED.format('l')} }}",
+        None,
+    ),
+    case(
+        "keys of two axes",
+        "(float[2,3,5,8] q, float[7,8] k, float[2,3,7,4] v) => (float[2,3,5,4] y)"
+        f" {{ t = Transpose<perm = [1, 0]>(k) l = MatMul(q, t) {WEIGHED.format('l')} }}",
+        None,
+    ),
+    case(
+        "no product behind",
+        f"(float[2,3,5,8] q, float[2,3,7,8] k) => (float[2,3,5,7] y) {{ {TURNED} l = MatMul(q, t)"
+        " p = Softmax<axis = -1>(l) y = Mul(p, half) }",
+        None,
+    ),
+    case(
+        "weights as the second factor",
+        "(float[2,3,5,8] q, float[2,3,7,8] k, float[2,3,4,5] v) => (float[2,3,4,7] y)"
+        f" {{ {TURNED} l = MatMul(q, t) p = Softmax<axis = -1>(l) y = MatMul(v, p) }}",
+        None,
+    ),
+    case(
+        "a mask for more samples",
+        "(float[1,3,5,8] q, float[1,3,7,8] k, float[1,3,7,4] v, float[2,3,5,7] m) => (float[2,3,5,4] y)"
+        f" {{ {TURNED} l = MatMul(q, t) n = Add(l, m) {WEIGHED.format('n')} }}",
+        None,
+        "one value for every query and key",
+    ),
+    case(
+        "a mask with more axes",
+        "(float[2,3,5,8] q, float[2,3,7,8] k, float[2,3,7,4] v, float[1,1,1,5,7] m) => (float[1,2,3,5,4] y)"
+        f" {{ {TURNED} l = MatMul(q, t) n = Add(l, m) {WEIGHED.format('n')} }}",
+        None,
+        "one value for every query and key",
+    ),
+    case(
+        "a batch that is not known",
+        "(float[N,3,5,8] q, float[M,3,7,8] k, float[N,3,7,4] v) => (float[N,3,5,4] y)"
+        f" {{ {TURNED} l = MatMul(q, t) {WEIGHED.format('l')} }}",
+        None,
+        "not known to be equal",
+    ),
 ]
 
 
@@ -85,3 +138,9 @@ CASES = [
 @pytest.mark.parametrize("one", CASES, ids=str)
 def test_cases(one: Case, place: str) -> None:
     check(FuseComposites(), one, place)
+
+
+def test_the_scale_is_the_product_of_all() -> None:
+    one = next(one for one in CASES if one.name == "attention, scaled before")
+    found = attributes(run_pass(FuseComposites(), one.model())[1], "Attention")
+    assert found == {"scale": pytest.approx(0.5 * 0.044715 / 2)}

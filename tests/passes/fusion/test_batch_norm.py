@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from tests.passes.harness import (
     Case,
     build,
     check,
+    check_unrun,
     float32,
     int64,
     ops,
@@ -18,6 +20,7 @@ from tests.passes.harness import (
     run_pass,
     same,
 )
+from tests.passes.perturb import Perturbation, check_perturbed, perturbed
 
 
 def norm(channels: int, dtype: Any = np.float32) -> dict[str, Array]:
@@ -66,7 +69,7 @@ CASES = [
         W,
         size=3,
         after=None,
-        declines="not finite",
+        declines="its scale or shift is not finite",
         arrays={"g": float32([np.nan, 1, 1, 1, 1, 1])},
     ),
     conv(
@@ -227,6 +230,29 @@ CASES = [
         arrays={"w": W, **norm(6)},
         context={"numerics": "exact"},
     ),
+    Case(
+        "normalisation first, several convolutions",
+        "(float[2,6,5,5] x) => (float[2,4,3,3] y, float[2,4,1,1] z) "
+        "{ c = BatchNormalization(x, g, t, m, v) y = Conv(c, w, b) z = Conv(c, u) }",
+        "Conv Conv",
+        arrays={"w": random(4, 6, 3, 3), "b": random(4), "u": random(4, 6, 5, 5), **norm(6)},
+        exact=False,
+    ),
+    Case(
+        "normalisation first, one of several convolutions has padding",
+        "(float[2,6,5,5] x) => (float[2,4,3,3] y, float[2,4,5,5] z) "
+        "{ c = BatchNormalization(x, g, t, m, v) y = Conv(c, w) z = Conv<pads = [1, 1, 1, 1]>(c, w) }",
+        None,
+        "has padding",
+        arrays={"w": random(4, 6, 3, 3), **norm(6)},
+    ),
+    Case(
+        "normalisation of a weight",
+        "(float[1,6,5,5] x, float[4,6,3,3] u) => (float[1,4,3,3] y) "
+        "{ c = BatchNormalization(u, g, t, m, v) y = Conv(x, c) }",
+        arrays=norm(6),
+    ),
+    conv("a large weight of its own", "", W, size=3, context={"fold_limit_bytes": 10}),
     Case("alone", "(float[2,6,3,3] c) => (float[2,6,3,3] y) { y = BatchNormalization(c, g, t, m, v) }", arrays=norm(6)),
 ]
 
@@ -235,6 +261,33 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_case(case: Case, place: str) -> None:
     check(FuseBatchNorm(), case, place)
+
+
+UNRUN = [
+    conv("element by element", "", W, size=3, after=None, declines="every element", opset=7),
+    conv("parameters of another length", "", W, size=3, after=None, declines="four vectors of 6", opset=9),
+    conv("before opset 7", "", W, size=3, after=None, declines="before opset 7", opset=6),
+    Case(
+        "normalisation first, a weight of no known size",
+        "(float[1,6,5,5] x, float[M,C,P,Q] u) => (float[1,4,3,3] y) "
+        "{ c = BatchNormalization(x, g, t, m, v) y = Conv(c, u) }",
+        arrays=norm(6),
+    ),
+]
+UNRUN[0] = replace(UNRUN[0], text=UNRUN[0].text.replace("Normalization(", "Normalization<spatial = 0>("))
+UNRUN[1] = replace(UNRUN[1], arrays={**UNRUN[1].arrays, **norm(3)})
+UNRUN[2] = replace(UNRUN[2], text=UNRUN[2].text.replace("Normalization(", "Normalization<is_test = 1>("))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("case", UNRUN, ids=str)
+def test_what_no_runtime_takes(case: Case, place: str) -> None:
+    check_unrun(FuseBatchNorm(), case, place)
+
+
+@perturbed(CASES)
+def test_short_of_a_precondition(case: Case, how: Perturbation) -> None:
+    check_perturbed(FuseBatchNorm(), case, how)
 
 
 def half(scale: float) -> Case:

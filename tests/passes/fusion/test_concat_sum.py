@@ -4,7 +4,8 @@ import pytest
 
 from roofwright.passes.fusion import FuseConcat
 from roofwright.targets import load_target
-from tests.passes.harness import PLACES, Case, build, check, nodes_of, ops, random, run_pass
+from tests.passes.harness import PLACES, Case, check, nodes_of, random
+from tests.passes.perturb import Perturbation, check_perturbed, perturbed
 
 # an AVX2 machine: blocks of 8 channels, so that 4 leave half of the lanes idle
 MACHINE = load_target("haswell_e5_2699v3")
@@ -55,6 +56,12 @@ SPLITS = [
         m=random(48, 1, 3, 3),
         n=random(48),
     ),
+    joined(
+        "behind pooling that tells where",
+        "r, i = MaxPool<kernel_shape = [2, 2]>(t) c = Conv(r, k, l)"
+        " f = Cast<to = 1>(i) s = ReduceMean(f) y = Add(c, s)",
+        "Add Cast Concat Conv Conv Conv Conv Conv Conv Conv MaxPool ReduceMean",
+    ),
 ]
 
 
@@ -65,9 +72,13 @@ def test_split(case: Case, place: str) -> None:
     assert len(nodes_of(after)) <= len(nodes_of(case.model()))
 
 
-def test_nothing_is_split_that_would_add_nodes() -> None:
-    body = "u = Conv(x, p) v = Conv(x, q) t = Concat<axis = 1>(u, v) y = Conv(t, k)"
-    model = build(f"(float[1,8,64,64] x) => (float[1,4,64,64] y) {{ {body} }}", {n: ODD[n] for n in "pqk"})
-    _, after, result = run_pass(FuseConcat(), model, target=MACHINE)
-    assert ops(after) == "Concat Conv Conv Conv"
-    assert "nothing else took so many out" in result.records[0].reason
+@perturbed([SPLITS[1], SPLITS[-2]])
+def test_short_of_a_precondition(case: Case, how: Perturbation) -> None:
+    check_perturbed(FuseConcat(), case, how)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("body", ["t = Concat<axis = 1>(x) y = Conv(t, k)", "y = Conv(x, k)"])
+def test_there_is_nothing_to_split(body: str, place: str) -> None:
+    text = f"(float[1,48,64,64] x) => (float[1,4,64,64] y) {{ {body} }}"
+    check(FuseConcat(), Case("one", text, arrays={"k": ODD["k"]}, context=TARGET), place)

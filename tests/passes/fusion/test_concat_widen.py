@@ -5,7 +5,8 @@ import pytest
 
 from roofwright.passes.fusion import FuseConcat
 from roofwright.targets import load_target
-from tests.passes.harness import PLACES, Case, build, check, random, run_pass
+from tests.passes.harness import PLACES, Case, build, check, random, run_pass, same
+from tests.passes.perturb import Perturbation, check_perturbed, perturbed
 
 # an AVX2 machine: blocks of 8 channels, so that 4 leave half of the lanes idle
 MACHINE = load_target("haswell_e5_2699v3")
@@ -86,6 +87,24 @@ CASES = [
         d=random(8, 1, 3, 3),
         e=random(8),
     ),
+    ghost("three operands", PLAIN.replace("(a, f)", "(a, f, x)"), None),
+    ghost(
+        "filters of another convolution",
+        "a = Conv(x, w, b) g = Conv(x, w) f = " + DW.replace("(a,", "(g,") + " y = Concat<axis = 1>(a, f)",
+        None,
+    ),
+    ghost(
+        "filters of an activation's source",
+        "c = Conv(x, w, b) a = Relu(c) f = " + DW.replace("(a,", "(c,") + " y = Concat<axis = 1>(a, f)",
+        None,
+    ),
+    ghost(
+        "a bound that is computed",
+        f"c = Conv(x, w, b) i = ReduceMax<keepdims = 0>(x) a = Clip(c, i) g = {DW}"
+        " f = Clip(g, i) y = Concat<axis = 1>(a, f)",
+        None,
+        "a bound of the Clip",
+    ),
     ghost("another axis", PLAIN.replace("axis = 1", "axis = 2"), None),
     ghost("a grouped convolution", PLAIN.replace("Conv(x", "Conv<group = 2>(x"), None, w=random(4, 4, 1, 1)),
     ghost(
@@ -101,6 +120,11 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_widened(case: Case, place: str) -> None:
     check(FuseConcat(), case, place)
+
+
+@perturbed(CASES)
+def test_short_of_a_precondition(case: Case, how: Perturbation) -> None:
+    check_perturbed(FuseConcat(), case, how)
 
 
 def test_without_a_target_nothing_fires() -> None:
@@ -129,3 +153,13 @@ def test_an_overridable_weight_declines() -> None:
     _, _, result = run_pass(FuseConcat(), build(text, {n: GHOST[n] for n in "wbe"}), target=MACHINE)
     assert not result.changed
     assert "not a constant" in result.records[0].reason
+
+
+def test_one_channel_needs_no_word_on_groups() -> None:
+    text = "(float[1,8,64,64] x) => (float[1,2,64,64] y) { " + PLAIN.replace("group = 4, ", "") + " }"
+    arrays = {"w": random(1, 8, 1, 1), "b": random(1), "d": random(1, 1, 3, 3), "e": random(1)}
+    before, after, result = run_pass(FuseConcat(), build(text, arrays), target=MACHINE)
+    assert result.changed
+    convolutions = [node for node in after.graph.node if node.op_type == "Conv"]
+    assert [[a.i for a in node.attribute if a.name == "group"] for node in convolutions] == [[], [2]]
+    same(before, after, exact=False)

@@ -4,7 +4,7 @@ from roofwright.passes.base import Decline
 from roofwright.passes.fusion import SplitEinsum
 from roofwright.passes.fusion.equation import parse
 from roofwright.targets import load_target
-from tests.passes.harness import PLACES, Case, check, counts, random, run_pass, same
+from tests.passes.harness import PLACES, Case, check, counts, int64, random, run_pass, same
 
 TWO = '({a} a, {b} b) => ({y} y) {{ y = Einsum<equation = "{e}">(a, b) }}'
 CONSTANT = '({a} a) => ({y} y) {{ y = Einsum<equation = "{e}">(a, w) }}'
@@ -58,6 +58,15 @@ CASES = [
     case("bhij,bhjk->bhik", '"n","h","s",3', '"n","h",3,"s"', '"n","h","s","s"', "MatMul"),
     case("abij,abjk->abik", "1,2,3,4", "1,2,4,5", "1,2,3,5", "MatMul"),
     alone("ii->i", "3,3", "3", None, declines="diagonal"),
+    case("bijk,bk->bij", '2,"i",3,"k"', '2,"k"', '2,"i",3', None),
+    case("bijk,bk->bij", '2,"i","j",4', "2,4", '2,"i","j"', None),
+    Case("integers", '(int32[2,3] a, int32[3,4] b) => (int32[2,4] y) { y = Einsum<equation = "ij,jk->ik">(a, b) }'),
+    Case(
+        "a rank that is not known",
+        "(float[2,3] a, bool[2] flags) => (float[3,2] y) { s = Compress(sizes, flags) r = Reshape(a, s)"
+        ' t = Einsum<equation = "ij->ji">(r) y = Reshape(t, turned) }',
+        arrays={"sizes": int64([2, 3]), "turned": int64([3, 2])},
+    ),
 ]
 
 
@@ -83,7 +92,17 @@ def test_the_target_decides_about_transposes() -> None:
     assert result.changed or any("as a loss" in record.reason for record in result.records)
 
 
-@pytest.mark.parametrize("text", ["ijk->i", "ij,j->i", "i->ij"])
+def test_names_that_only_the_result_has_do_not_change_the_price() -> None:
+    text = '(float[1,2,3,4] a, float[1,5,3,4] b) => (float[{}] y) {{ y = Einsum<equation="bqhd,bkhd->bhqk">(a, b) }}'
+    known, named = (
+        run_pass(SplitEinsum(), text.format(sizes), target=load_target("host"))[2].records
+        for sizes in ("1,3,2,5", '"a","b","c","d"')
+    )
+    assert [record.reason for record in named] == [record.reason for record in known]
+    assert "as a loss" in known[0].reason
+
+
+@pytest.mark.parametrize("text", ["ijk->i", "...ijk->i", "i->i", "ij,j->i", "ij->ik", "...i->ik"])
 def test_equations_that_do_not_fit_are_declined(text: str) -> None:
     with pytest.raises(Decline):
         parse(text, [2])

@@ -1,11 +1,13 @@
 from typing import Any
 
-import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
+from roofwright.graph import View, read
 from roofwright.passes.fusion import FuseComposites
-from tests.passes.fusion.written_out import C, C16, HALF, X, case
-from tests.passes.harness import PLACES, Case, attributes, build, check, float16, float32, int64, positive, run_pass
+from roofwright.passes.fusion.gates import WriteGate
+from tests.passes.fusion.written_out import C16, HALF, X, case
+from tests.passes.harness import PLACES, Case, attributes, build, check, float32, run_pass
 
 CUBE = "p = Pow(x, c3) q = Mul(p, a) w = Add(x, q)"
 ERF = "d = Div(x, root) f = Erf(d) o = Add(f, c1)"
@@ -62,6 +64,13 @@ CASES = [
         None,
         arrays={"l": float32([[0.5]])},
     ),
+    case(
+        "a value that is no power of the gate's input",
+        "(float[2,5,8] x, float[2,5,8] z) => (float[2,5,8] y) { d = Div(x, root) f = Erf(d) o = Add(f, z)"
+        " t = Mul(x, o) y = Mul(t, half) }",
+        None,
+    ),
+    case("another function of the input", f"{X} {{ f = Softplus(x) i = Abs(f) t = Tanh(i) y = Mul(x, t) }}", None),
 ]
 
 
@@ -69,3 +78,38 @@ CASES = [
 @pytest.mark.parametrize("one", CASES, ids=str)
 def test_cases(one: Case, place: str) -> None:
     check(FuseComposites(), one, place)
+
+
+@pytest.mark.parametrize(
+    ("name", "op", "found"),
+    [
+        ("tanh", "Gelu", {"approximate": b"tanh"}),
+        ("gelu, halved first", "Gelu", {}),
+        ("quick", "Swish", {"alpha": pytest.approx(1.702)}),
+    ],
+)
+def test_attributes(name: str, op: str, found: dict[str, Any]) -> None:
+    one = next(one for one in CASES if one.name == name)
+    assert attributes(run_pass(FuseComposites(), one.model())[1], op) == found
+
+
+def test_a_chain_of_nodes_that_are_no_gate_takes_linear_time() -> None:
+    """Every Tanh reads far behind: the walk from a product to a value before it would go on to the first node."""
+    hundred, two_hundred, three_hundred = (_questions(length) for length in (100, 200, 300))
+    assert three_hundred - two_hundred < 1.05 * (two_hundred - hundred)
+
+
+def _questions(length: int) -> int:
+    links = " ".join(f"t{i} = Tanh(s{i}) s{i + 1} = Mul(s{i}, t{max(0, i - 5)})" for i in range(length))
+    graph = read(build(f"(float[4] s0) => (float[4] s{length}) {{ {links} }}"))
+    asked = 0
+
+    class Counting(View):
+        def producer(self, tensor: gs.Tensor | None) -> gs.Node | None:
+            nonlocal asked
+            asked += 1
+            return super().producer(tensor)
+
+    view = Counting(graph)
+    assert [WriteGate.find(node, view) for node in graph.nodes if node.op == "Tanh"] == [None] * length
+    return asked

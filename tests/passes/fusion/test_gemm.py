@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from roofwright.passes.fusion import FuseGemm
-from roofwright.targets import load_target
-from tests.passes.harness import PLACES, Case, attributes, check, float32, int64, random, run_pass
+from tests.passes.harness import PLACES, Case, attributes, build, check, float32, random, run_pass
+from tests.passes.perturb import Perturbation, check_perturbed, perturbed
 
 W, B = random(3, 4), random(4, seed=1)
 CASES = [
@@ -122,49 +122,6 @@ CASES = [
         opset=10,
     ),
     Case(
-        "between Reshapes",
-        '(float["n",5,3] x) => (float["n",5,4] y) { r = Reshape(x, rows) g = Gemm<transB = 1>(r, w)'
-        " y = Reshape(g, back) }",
-        "MatMul",
-        arrays={"w": random(4, 3), "rows": int64([-1, 3]), "back": int64([-1, 5, 4])},
-        exact=False,
-    ),
-    Case(
-        "MatMul between Reshapes",
-        "(float[2,5,3] x) => (float[2,5,4] y) { r = Reshape(x, rows) g = MatMul(r, w) y = Reshape(g, back) }",
-        "MatMul",
-        arrays={"w": W, "rows": int64([10, 3]), "back": int64([2, 5, 4])},
-        exact=False,
-    ),
-    Case(
-        "Reshapes that part other axes",
-        "(float[2,5,3] x) => (float[5,2,4] y) { r = Reshape(x, rows) g = MatMul(r, w) y = Reshape(g, back) }",
-        arrays={"w": W, "rows": int64([10, 3]), "back": int64([5, 2, 4])},
-    ),
-    Case(
-        "between Reshapes, read twice",
-        "(float[2,5,3] x) => (float[2,5,4] y, float[10,3] z) { r = Reshape(x, rows) g = MatMul(r, w)"
-        " y = Reshape(g, back) z = Neg(r) }",
-        None,
-        "also read by",
-        arrays={"w": W, "rows": int64([10, 3]), "back": int64([2, 5, 4])},
-    ),
-    Case(
-        "between Reshapes, a bias without a price",
-        "(float[2,5,3] x) => (float[2,5,4] y) { r = Reshape(x, rows) g = Gemm(r, w, b) y = Reshape(g, back) }",
-        None,
-        "only where a target prices it",
-        arrays={"w": W, "b": B, "rows": int64([10, 3]), "back": int64([2, 5, 4])},
-    ),
-    Case(
-        "between Reshapes, a bias that costs a pass",
-        "(float[2,5,3] x) => (float[2,5,4] y) { r = Reshape(x, rows) g = Gemm(r, w, b) y = Reshape(g, back) }",
-        None,
-        "as a loss",
-        arrays={"w": W, "b": B, "rows": int64([10, 3]), "back": int64([2, 5, 4])},
-        context={"target": load_target("host")},
-    ),
-    Case(
         "a bias that broadcasts up",
         "(float[1,3] x) => (float[2,4] y) { c = MatMul(x, w) y = Add(c, b) }",
         arrays={"w": W, "b": random(2, 1)},
@@ -212,10 +169,15 @@ CASES = [
         "the transposed matrix is read elsewhere",
         "(float[3,2] x) => (float[2,4] y, float[2,3] z) { t = Transpose(x) y = Gemm(t, w) z = Neg(t) }",
         None,
-        "another reader",
+        "also read by",
         arrays={"w": W},
     ),
-    Case("both sides the same", "(float[3,3] x) => (float[3,3] y) { t = Transpose(x) y = Gemm(t, t) }"),
+    Case(
+        "both sides the same",
+        "(float[3,3] x) => (float[3,3] y) { t = Transpose(x) y = Gemm(t, t) }",
+        None,
+        "the same node again",
+    ),
     Case(
         "exact only",
         "(float[2,3] x) => (float[2,4] y) { c = MatMul(x, w) y = Add(c, b) }",
@@ -224,6 +186,76 @@ CASES = [
         arrays={"w": W, "b": B},
         context={"numerics": "exact"},
     ),
+    Case(
+        "three terms",
+        "(float[2,3] x) => (float[2,4] y) { c = MatMul(x, w) y = Sum(c, b, b) }",
+        arrays={"w": W, "b": B},
+    ),
+    Case(
+        "a scalar for many products",
+        "(float[2,3] x) => (float[5,2,4] y) { c = MatMul(x, w) y = Add(c, b) }",
+        arrays={"w": random(5, 3, 4), "b": float32(2)},
+    ),
+    Case(
+        "an unknown number of columns",
+        '(float[2,3] x, float[3,"n"] z) => (float[2,"n"] y) { c = MatMul(x, z) y = Add(c, b) }',
+        "Gemm",
+        arrays={"b": float32([2])},
+        exact=False,
+    ),
+    Case(
+        "a bias of unknown size",
+        '(float[2,3] x, float["n",4] z) => (float["k",4] y) { c = MatMul(x, w) y = Add(c, z) }',
+        arrays={"w": W},
+    ),
+    Case(
+        "a scale that is a matrix",
+        "(float[2,3] x, float[3,4] z) => (float[2,4] y) { g = MatMul(x, z) y = Mul(g, s) }",
+        arrays={"s": random(2, 4)},
+    ),
+    Case(
+        "a scale of something else",
+        "(float[2,3] x) => (float[2,3] y) { g = Neg(x) y = Mul(g, s) }",
+        arrays={"s": float32(3)},
+    ),
+    Case(
+        "a scale that is not finite",
+        "(float[2,3] x, float[3,4] z, float[4] c) => (float[2,4] y) { g = Gemm(x, z, c) y = Mul(s, g) }",
+        arrays={"s": float32(np.inf)},
+    ),
+    Case(
+        "a scale of a MatMul before opset 11",
+        "(float[2,3] x, float[3,4] z) => (float[2,4] y) { g = MatMul(x, z) y = Mul(g, s) }",
+        arrays={"s": float32(3)},
+        opset=10,
+    ),
+    Case(
+        "a Transpose that moves nothing",
+        "(float[2,3] x) => (float[2,4] y) { t = Transpose<perm = [0, 1]>(x) y = Gemm(t, w) }",
+        arrays={"w": W},
+    ),
+    Case(
+        "MatMul of a Transpose and many matrices",
+        "(float[3,2] x, float[5,3,4] z) => (float[5,2,4] y) { t = Transpose(x) y = MatMul(t, z) }",
+    ),
+    Case(
+        "MatMul of integers",
+        "(int32[3,2] x, int32[3,4] z) => (int32[2,4] y) { t = Transpose(x) y = MatMul(t, z) }",
+    ),
+    Case(
+        "the second of two Transposes is read by nobody else",
+        "(float[3,2] x, float[4,3] z) => (float[2,4] y, float[2,3] q) { t = Transpose(x) u = Transpose(z)"
+        " y = Gemm(t, u) q = Neg(t) }",
+        "Gemm Neg Transpose",
+        "also read by",
+    ),
+    Case(
+        "the transposed matrix is an output",
+        "(float[3,2] x) => (float[2,4] y, float[2,3] t) { t = Transpose(x) y = Gemm(t, w) }",
+        None,
+        "is an output",
+        arrays={"w": W},
+    ),
 ]
 
 
@@ -231,6 +263,23 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_case(case: Case, place: str) -> None:
     check(FuseGemm(), case, place)
+
+
+@perturbed(CASES)
+def test_short_of_a_precondition(case: Case, how: Perturbation) -> None:
+    check_perturbed(FuseGemm(), case, how)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c = MatMul(x, w) y = Add<broadcast = 1>(c, b)",
+        "g = Gemm<broadcast = 1>(x, w, b) y = Mul<broadcast = 1>(g, s)",
+    ],
+)
+def test_before_opset_7_broadcasting_is_not_what_a_gemm_does(text: str) -> None:
+    model = build(f"(float[2,3] x, float[3,4] w) => (float[2,4] y) {{ {text} }}", {"b": B, "s": float32([2])}, opset=6)
+    assert run_pass(FuseGemm(), model)[2].records == ()
 
 
 def test_the_flag_flips() -> None:

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from roofwright.graph import read
+from roofwright.passes.base import Context
 from roofwright.passes.fusion import FuseJoined
-from tests.passes.harness import PLACES, Array, Case, check, positive, random
+from tests.passes.harness import PLACES, Array, Case, build, check, float32, positive, random
+from tests.passes.perturb import Perturbation, check_perturbed, perturbed
 
 NORM = {"g": random(6, seed=1), "t": random(6, seed=2), "m": random(6, seed=3), "n": positive(6, seed=4)}
 WEIGHTS = {"v": random(2, 3, 1, 1), "w": random(4, 3, 3, 3, seed=5), "b": random(4, seed=6)}
@@ -32,6 +35,7 @@ CASES = [
         u=random(6, 3, 1, 1),
         s=SCALE,
     ),
+    case("one factor for all", f"{BRANCHES} y = Mul(p, s)", CONCAT, s=float32(2)),
     case("scale that varies along a row", f"{BRANCHES} y = Mul(p, s)", s=random(4)),
     # 2
     case(
@@ -99,3 +103,24 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_case(case: Case, place: str) -> None:
     check(FuseJoined(), case, place)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_factor_of_joined_vectors(place: str) -> None:
+    text = (
+        "(float[1,6,4,4] x, float[2] v, float[2] w) => (float[1,6,4,4] y) { p = Concat<axis = 0>(v, w) y = Mul(x, p) }"
+    )
+    check(FuseJoined(), Case("vectors", text), place)
+
+
+def test_a_convolution_of_unknown_size() -> None:
+    graph = read(build(f"(float[1,3,4,4] x, float[2,3,1,1] v) => (float[1,6,4,4] y) {{ {BRANCHES} y = {BN} }}",
+                       {name: values for name, values in BOTH.items() if name != "v"}))  # fmt: skip
+    next(tensor for tensor in graph.inputs if tensor.name == "v").shape = None
+    (record,) = FuseJoined().run(graph, Context()).records
+    assert record.reason == "the channels of 'a' are not known"
+
+
+@perturbed(CASES)
+def test_short_of_a_precondition(case: Case, how: Perturbation) -> None:
+    check_perturbed(FuseJoined(), case, how)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from roofwright.passes.fusion import FuseLinearChain
-from tests.passes.harness import PLACES, Array, Case, attributes, build, check, random, run_pass
+from tests.passes.harness import PLACES, Array, Case, attributes, build, check, check_unrun, random, run_pass
+from tests.passes.perturb import Perturbation, check_perturbed, perturbed
 
 
 def conv(
@@ -48,6 +49,8 @@ CASES = [
     conv("3x3 that adds pixels", ("", "<pads = [3, 3, 3, 3]>"), (WIDE, (4, 8, 3, 3)), 10, None, biases="b"),
     conv("3x3 then 3x3", ("", ""), ((8, 4, 3, 3), (4, 8, 3, 3)), 2, None),
     # a bottleneck
+    conv("1x1 then 1x1 with padding", ("", SAME), (WIDE, NARROW), 8, None),
+    conv("3x3 then 3x3, many channels between", ("", ""), ((20, 1, 3, 3), (1, 20, 3, 3)), 2, None),
     conv("narrow then wide", ("", ""), ((2, 8, 1, 1), (8, 2, 1, 1)), 6, None),
     conv("grouped", ("", "<group = 2>"), (WIDE, (4, 4, 1, 1)), 6, None),
     Case(
@@ -69,11 +72,58 @@ CASES = [
     Case("scalar bias", MATRIX % ("Gemm(x, v, c)", "Gemm(t, w)"), "Gemm", arrays=GEMM | {"c": random(1)}, exact=False),
     Case("transA", MATRIX.replace("[2,4] x", "[4,2] x") % ("Gemm<transA = 1>(x, v)", "MatMul(t, w)"), arrays=GEMM),
     Case(
+        "transA of the second",
+        "(float[8,4] x) => (float[8,4] y) { t = MatMul(x, v) y = Gemm<transA = 1>(t, w) }",
+        arrays=GEMM,
+    ),
+    Case(
+        "a stack of matrices, then one",
+        "(float[2,3,4] x) => (float[2,3,4] y) { t = MatMul(x, v) y = MatMul(t, w) }",
+        arrays={"v": random(2, 4, 8), "w": random(8, 4)},
+    ),
+    Case(
+        "a matrix, then a stack of them",
+        "(float[2,3,4] x) => (float[2,3,4] y) { t = MatMul(x, v) y = MatMul(t, w) }",
+        arrays={"v": random(4, 8), "w": random(2, 8, 4)},
+    ),
+    Case(
+        "matrices that nodes make",
+        "(float[2,2] x) => (float[2,2] y) { v = Constant<value = float[2,2] {1, 2, 3, 4}>() t = MatMul(x, v)"
+        " w = Constant<value = float[2,2] {2, 1, 0, 1}>() y = MatMul(t, w) }",
+        "MatMul",
+        exact=False,
+    ),
+    Case(
+        "integers",
+        "(int32[2,4] x) => (int32[2,4] y) { t = MatMul(x, v) y = MatMul(t, w) }",
+        arrays={"v": np.ones((4, 8), np.int32), "w": np.ones((8, 4), np.int32)},
+    ),
+    Case(
         "three dimensions",
         "(float[N,3,4] x) => (float[N,3,4] y) { t = MatMul(x, v) y = MatMul(t, w) }",
         "MatMul",
         arrays=GEMM,
         exact=False,
+    ),
+    Case(
+        "a chain beside a product",
+        "(float[2,4] x) => (float[2,4] y) { t = MatMul(x, v) u = MatMul(t, w) s = MatMul(x, q) y = Add(u, s) }",
+        "MatMul",
+        arrays=GEMM | {"q": random(4, 4)},
+        exact=False,
+    ),
+    Case(
+        "a shared weight beside a small product",
+        "(float[2,4] x) => (float[2,4] y, float[2,8] z) "
+        "{ t = MatMul(x, v) y = MatMul(t, w) u = Neg(x) z = MatMul(u, v) }",
+        "MatMul MatMul Neg",
+        arrays=GEMM,
+        exact=False,
+    ),
+    Case(
+        "the second weight is an input",
+        "(float[2,4] x, float[8,4] w) => (float[2,4] y) { t = MatMul(x, v) y = MatMul(t, w) }",
+        arrays={"v": random(4, 8)},
     ),
     # declines
     Case(
@@ -88,6 +138,12 @@ CASES = [
         arrays={"w": random(8, 4)},
     ),
     Case(
+        "product is too small",
+        MATRIX % ("MatMul(x, v)", "MatMul(t, w)"),
+        declines="too small for float32",
+        arrays={"v": np.full((4, 8), 1e-25, np.float32), "w": np.full((8, 4), 1e-25, np.float32)},
+    ),
+    Case(
         "product is not finite",
         MATRIX % ("MatMul(x, v)", "MatMul(t, w)"),
         declines="not finite in float32",
@@ -100,6 +156,23 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_case(case: Case, place: str) -> None:
     check(FuseLinearChain(), case, place)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_before_opset_7_the_bias_of_a_gemm_broadcasts_by_an_attribute(place: str) -> None:
+    text = MATRIX % ("MatMul(x, v)", "Gemm<broadcast = 1>(t, w, b)")
+    check_unrun(FuseLinearChain(), Case("opset 6", text, arrays={n: GEMM[n] for n in "vwb"}, opset=6), place)
+
+
+@pytest.mark.parametrize("case", [CASES[0], next(case for case in CASES if case.name == "matmul then matmul")], ids=str)
+def test_weights_that_take_too_long_to_multiply(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roofwright.passes.fusion.linear_chain._MOST_PRODUCTS", 100)
+    assert run_pass(FuseLinearChain(), case.model())[2].records == ()
+
+
+@perturbed(CASES)
+def test_short_of_a_precondition(case: Case, how: Perturbation) -> None:
+    check_perturbed(FuseLinearChain(), case, how)
 
 
 def test_the_convolution_behind_keeps_the_kernel_and_multiplies_the_strides() -> None:

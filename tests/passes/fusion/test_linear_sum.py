@@ -5,6 +5,7 @@ import pytest
 
 from roofwright.passes.fusion import FuseLinearChain
 from tests.passes.harness import PLACES, Array, Case, build, check, positive, random, run_pass
+from tests.passes.perturb import Perturbation, check_perturbed, perturbed
 
 FOUND: dict[str, Array] = {
     "v": random(4, 4, 3, 3),
@@ -113,6 +114,19 @@ CASES = [
     images("RepVGG", f"{BOTH.replace('y =', 'r =')} z = {NORM} y = Add(r, z)", "Conv", **PARAMETERS),
     images("it broadcasts", "s = Conv(x, v) y = Add(s, x)", v=random(4, 4, 6, 6)),
     images("one channel to many", "g = ReduceMean<axes = [1]>(x) s = Conv(g, v) y = Add(s, g)", v=random(4, 1, 1, 1)),
+    Case(
+        "a larger stride, whose image broadcasts",
+        "(float[1,4,2,2] x) => (float[1,4,2,2] y) "
+        "{ s = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(x, v) y = Add(s, x) }",
+        arrays={"v": FOUND["v"]},
+    ),
+    Case(
+        "between two steps of a dilated kernel with strides",
+        "(float[1,4,5,5] x) => (float[1,4,3,3] y) "
+        "{ s = Conv<pads = [3, 3, 2, 2], strides = [2, 2], dilations = [2, 2]>(x, v)"
+        "  t = Conv<strides = [2, 2], dilations = [2, 2]>(x, w) y = Add(s, t) }",
+        arrays={"v": FOUND["v"], "w": FOUND["w"]},
+    ),
     # 6
     rows("two products", "s = MatMul(x, m) t = MatMul(x, n) y = Add(s, t)", "MatMul"),
     rows("low rank", "s = MatMul(x, m) r = MatMul(x, p) t = MatMul(r, q) y = Add(s, t)", "MatMul"),
@@ -121,6 +135,22 @@ CASES = [
         "a matrix that is an input",
         "(float[2,6] x, float[6,5] o) => (float[2,5] y) { s = MatMul(x, m) t = MatMul(x, o) y = Add(s, t) }",
         arrays={"m": FOUND["m"]},
+    ),
+    Case(
+        "stacks of matrices",
+        "(float[2,3,6] x) => (float[2,3,5] y) { s = MatMul(x, m) t = MatMul(x, n) y = Add(s, t) }",
+        arrays={"m": random(2, 6, 5), "n": random(6, 5)},
+    ),
+    Case(
+        "vectors",
+        "(float[2,3,6] x) => (float[2,3] y) { s = MatMul(x, m) t = MatMul(x, n) y = Add(s, t) }",
+        arrays={"m": random(6), "n": random(6)},
+    ),
+    Case(
+        "integers",
+        "(int32[2,6] x) => (int32[2,5] y) { s = MatMul(x, m) t = MatMul(x, n) y = Add(s, t) }",
+        declines="not a float tensor",
+        arrays={"m": np.ones((6, 5), np.int32), "n": np.ones((6, 5), np.int32)},
     ),
     rows("the same product twice", "s = MatMul(x, m) y = Add(s, s)"),
     rows("a row more", "s = MatMul(x, m) t = MatMul(x, o) y = Add(s, t)", o=random(6, 1)),
@@ -138,6 +168,11 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_case(case: Case, place: str) -> None:
     check(FuseLinearChain(), case, place)
+
+
+@perturbed(CASES)
+def test_short_of_a_precondition(case: Case, how: Perturbation) -> None:
+    check_perturbed(FuseLinearChain(), case, how)
 
 
 def test_a_one_beside_small_weights_needs_digits() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from roofwright.passes.fusion import FusePad
-from tests.passes.harness import PLACES, Case, attributes, check, float32, int64, random, run_pass, uint8
+from tests.passes.harness import PLACES, Case, attributes, check, check_unrun, float32, int64, random, run_pass, uint8
+from tests.passes.perturb import Perturbation, check_perturbed, perturbed
 
 X = "(float[1,2,4,5] x)"
 AROUND = int64([0, 0, 1, 0, 0, 0, 2, 1])
@@ -15,6 +16,7 @@ def pooled(name: str, node: str, shape: str, after: str | None, *, value: float 
     return Case(name, f"{X} => (float[{shape}] y) {{ c = Pad(x, p, v) y = {node} }}", after, arrays=arrays, **options)
 
 
+EXACT = {"numerics": "exact"}
 K2 = "kernel_shape = [3, 3]"
 CASES = [
     pooled("conv", "Conv(c, w)", "1,3,6,5", "Conv", arrays={"w": random(3, 2, 2, 2)}),
@@ -58,6 +60,8 @@ CASES = [
         None,
         declines="does not count",
     ),
+    pooled("average, in exact runs", f"AveragePool<{K2}>(c)", "1,2,5,4", None, declines="rounding", context=EXACT),
+    pooled("maximum, in exact runs", f"MaxPool<{K2}>(c)", "1,2,5,4", "MaxPool", value=-np.inf, context=EXACT),
     pooled("average, another value", f"AveragePool<{K2}>(c)", "1,2,5,4", None, value=0.5, declines="pads with 0"),
     pooled(
         "average, rounded up",
@@ -143,6 +147,14 @@ CASES = [
         arrays={"w": random(3, 3, 2, 2), "p": int64([0, 1, 0, 0, 0, 0, 0, 0])},
     ),
     Case(
+        "channels behind",
+        f"{X} => (float[1,3,3,4] y) {{ c = Pad(x, p) y = Conv(c, w) }}",
+        None,
+        "batch or the channels",
+        arrays={"w": random(3, 3, 2, 2), "p": int64([0, 0, 0, 0, 0, 1, 0, 0])},
+    ),
+    Case("something else reads it", f"{X} => (float[1,2,7,6] y) {{ c = Pad(x, p) y = Neg(c) }}", arrays={"p": AROUND}),
+    Case(
         "cropping",
         f"{X} => (float[1,3,2,4] y) {{ c = Pad(x, p) y = Conv(c, w) }}",
         None,
@@ -170,6 +182,13 @@ CASES = [
         arrays={"p": AROUND, "z": uint8(3), "w": np.ones((3, 2, 2, 2), np.uint8)},
     ),
     Case(
+        "integers, a zero point that is computed",
+        "(uint8[1,2,4,5] x, uint8 z) => (int32[1,3,6,5] y) { c = Pad(x, p) y = ConvInteger(c, w, z) }",
+        None,
+        "zero point",
+        arrays={"p": AROUND, "w": np.ones((3, 2, 2, 2), np.uint8)},
+    ),
+    Case(
         "integers, not the zero point",
         "(uint8[1,2,4,5] x) => (int32[1,3,6,5] y) { c = Pad(x, p) y = ConvInteger(c, w, z) }",
         None,
@@ -185,6 +204,17 @@ def test_case(case: Case, place: str) -> None:
     check(FusePad(), case, place)
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_before_opset_7_an_average_cannot_count_its_padding(place: str) -> None:
+    text = f"{X} => (float[1,2,5,4] y) {{ c = Pad<pads = [0, 0, 1, 0, 0, 0, 2, 1]>(x) y = AveragePool<{K2}>(c) }}"
+    check_unrun(FusePad(), Case("opset 6", text, None, "before opset 7", opset=6), place)
+
+
+@perturbed(CASES)
+def test_short_of_a_precondition(case: Case, how: Perturbation) -> None:
+    check_perturbed(FusePad(), case, how)
+
+
 def test_the_pads_add_up() -> None:
     _, after, _ = run_pass(FusePad(), CASES[1].model())
     assert attributes(after, "Conv") == {"pads": [1, 1, 2, 2]}
@@ -194,4 +224,6 @@ def test_pads_that_a_caller_gives() -> None:
     text = "(float[1,2,4,5] x, int64[8] p) => (float[1,3,N,M] y) { c = Pad(x, p) y = Conv(c, w) }"
     case = Case("given", text, arrays={"w": random(3, 2, 2, 2)})
     _, _, result = run_pass(FusePad(), case.model())
-    assert [record.reason for record in result.records] == ["its pads are not constant"]
+    assert [record.reason for record in result.records] == [
+        "its pads are not constant, or the rank of what it pads is not known"
+    ]

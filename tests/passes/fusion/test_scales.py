@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from roofwright.passes.fusion import FuseScales
-from tests.passes.harness import PLACES, Case, check, float16, float32, int64, random
+from tests.passes.harness import PLACES, Case, build, check, float16, float32, int32, int64, random, run_pass
+from tests.passes.perturb import Perturbation, check_perturbed, perturbed
 
 HALF = {"c": float32(0.5), "w": random(6, 6), "b": random(6)}
 LOGITS = "(float[2,3,6] x, float[2,2,3,3] k) => (float[2,2,3,3] y)"
@@ -95,6 +96,35 @@ CASES = [
         None,
     ),
     case(
+        "2: a sum with one number",
+        "(float[2,6] x) => (float[6,2] y) { m = MatMul(x, w) g = Add(m, d) t = Transpose(g) y = Mul(t, c) }",
+        "Add MatMul Transpose",
+        arrays={"d": float32(3)},
+    ),
+    case(
+        "a product of integers",
+        "(int32[2,6] x) => (int32[6,2] y) { g = Mul(x, d) t = Transpose(g) y = Mul(t, n) }",
+        None,
+        arrays={"d": int32([1, 2, 3, 4, 5, 6]), "n": int32(2)},
+    ),
+    case(
+        "a Gemm of computed matrices",
+        "(float[2,6] x, float[6,3] k) => (float[3,2] y) { g = Gemm(x, k) t = Transpose(g) y = Mul(t, c) }",
+        None,
+    ),
+    case(
+        "something else before the product",
+        "(float[2,6] x) => (float[2,6] y) { s = Mul(x, c) r = Relu(s) y = MatMul(r, w) }",
+        None,
+    ),
+    case(
+        "a rank that is not known",
+        "(float[2,6] x, bool[2] flags) => (float[2,6] y) { s = Compress(sizes, flags) g = MatMul(x, w)"
+        " t = Reshape(g, s) m = Mul(t, c) y = Reshape(m, sizes) }",
+        None,
+        arrays={"sizes": int64([2, 6])},
+    ),
+    case(
         "declined: overflow in float16",
         "(float16[2,6] x) => (float16[6,2] y) { g = MatMul(x, w) t = Transpose(g) y = Mul(t, c) }",
         None,
@@ -116,3 +146,14 @@ CASES = [
 @pytest.mark.parametrize("case_", CASES, ids=str)
 def test_case(case_: Case, place: str) -> None:
     check(FuseScales(), case_, place)
+
+
+@perturbed(CASES)
+def test_short_of_a_precondition(case: Case, how: Perturbation) -> None:
+    check_perturbed(FuseScales(), case, how)
+
+
+def test_before_opset_7_broadcasting_is_an_attribute() -> None:
+    text = "(float[2,6] x, float[6,6] w) => (float[2,6] y) { s = Mul<broadcast = 1>(x, c) y = MatMul(s, v) }"
+    model = build(text, {"c": float32([2]), "v": random(6, 6)}, opset=6)
+    assert run_pass(FuseScales(), model)[2].records == ()

@@ -1,12 +1,13 @@
 """Cases of operators that are written out in nodes, with the constants that they name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tests.passes.harness import Case, float16, float32, int64, positive
 
-IR = {20: 9, 21: 10, 23: 11, 24: 11}
+IR = {20: 9, 21: 10, 23: 11, 24: 11, 25: 11}
 X = "(float[2,5,8] x) => (float[2,5,8] y)"
 HALF = "(float16[2,5,8] x) => (float16[2,5,8] y)"
 C = {
@@ -19,10 +20,14 @@ AXES = {"ax": int64([-1]), "both": int64([-2, -1]), "first": int64([1])}
 WEIGHTS = {"g": positive(8), "b": positive(8, seed=1), "wide": positive(5, 8, seed=2), "row": positive(5, 1, seed=3)}
 
 
+def used(text: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the arrays that the text names."""
+    words = set(text.replace(",", " ").replace("(", " ").replace(")", " ").split())
+    return {name: value for name, value in arrays.items() if name in words}
+
+
 def case(name: str, text: str, after: str | None, declines: str | None = None, **options: Any) -> Case:
     """A case at opset 23 unless given, with all constants that it names."""
     opset = options.pop("opset", 23)
-    given = {**C, **AXES, **WEIGHTS, **options.pop("arrays", {})}
-    words = set(text.replace(",", " ").replace("(", " ").replace(")", " ").split())
-    arrays = {key: value for key, value in given.items() if key in words}
+    arrays = used(text, {**C, **AXES, **WEIGHTS, **options.pop("arrays", {})})
     return Case(name, text, after, declines, arrays, opset, IR.get(opset, 8), exact=False, **options)

@@ -129,6 +129,12 @@ def test_where_everything_moves_once_already_nothing_is_done() -> None:
     assert after is before
 
 
+def test_an_empty_tensor_is_cut_into_no_strips() -> None:
+    graph = modelled("g (float[1,4,0,8] x) => (float[1,4,0,8] y) { a = Relu (x)  b = Sigmoid (a)  y = Tanh (b) }")
+    schedule, _ = fused(graph, scratchpad(1 << 14))
+    assert [kernel.strip_rows for kernel in schedule.kernels] == [None] * len(schedule.kernels)
+
+
 def test_a_cache_is_left_alone() -> None:
     target = with_memory(scratchpad(64 << 10, SLOW), managed="cache")
     assert fused(SKIP, target)[1] == fused(SKIP, target)[0]

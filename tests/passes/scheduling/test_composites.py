@@ -93,6 +93,7 @@ def test_a_composite_costs_no_more_than_its_nodes(target: str) -> None:
 
 
 SOFTMAX = "h = ReduceMax<axes = [-1]>(x) d = Sub(x, h) k = Exp(d) t = ReduceSum(k, last) y = Div(k, t)"
+LOG_SOFTMAX = SOFTMAX.replace("y = Div(k, t)", "i = Log(t) y = Sub(d, i)")
 ROTARY = (
     "l = Slice(x, i0, i8, i3) h = Slice(x, i8, i16, i3) n = Neg(h) c = Concat<axis = -1>(n, l) t = Mul(x, table)"
     " u = Mul(c, table) y = Add(t, u)"
@@ -106,6 +107,7 @@ WRITTEN_OUT = {
     "norm": f"(float[48,64] x) => (float[48,64] y) {{ h = Exp(x) {NORM.format('j')} y = Neg(j) }}",
     "gelu": f"(float[48,64] o) => (float[48,64] y) {{ {GELU} }}",
     "softmax": f"(float[48,64] x) => (float[48,64] y) {{ {SOFTMAX} }}",
+    "log softmax": f"(float[48,64] x) => (float[48,64] y) {{ {LOG_SOFTMAX} }}",
     "rotary": f"(float[2,4,48,16] x) => (float[2,4,48,16] y) {{ {ROTARY} }}",
 }
 

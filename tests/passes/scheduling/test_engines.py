@@ -51,6 +51,15 @@ def test_nothing_is_shared_where_a_cache_decides() -> None:
     assert Engines().run(read(PROTO), Context()).schedule is None
 
 
+def test_a_schedule_without_kernels_has_nothing_to_share() -> None:
+    graph, target = read(model("g (float[2] x) => (float[2] x) { }")), phone(0.0)
+    ctx = Context(target=target, model=GraphModel.of(graph))
+    ctx = ctx.with_schedule(Kernels().run(graph, ctx).schedule)
+    assert ctx.schedule is not None
+    assert ctx.schedule.kernels == ()
+    assert Engines().run(graph, ctx).schedule is None
+
+
 def test_lines_are_shared_where_hand_overs_are_free() -> None:
     ctx, target = context(phone(0.0)), phone(0.0)
     made = Engines().run(read(PROTO), ctx).schedule

@@ -3,27 +3,9 @@ import pytest
 
 from roofwright.passes.units import ChannelShuffles
 from tests.passes.harness import PLACES, Case, build, check, counts, int64, ops, positive, random, run_pass, same
-
-GRID, BACK = int64([1, 2, 3, 4, 4]), int64([1, 6, 4, 4])
-SHAPES = {"grid": GRID, "back": BACK}
-CONVS = {"v": random(6, 5, 1, 1), "w": random(7, 6, 1, 1, seed=1)}
-X = "(float[1,5,4,4] x) => (float[1,7,4,4] y)"
-PIXELS = '(float["n",5,"h","p"] x) => (float["n",7,"h","p"] y)'
-SHUFFLE = "g = Reshape(a, grid) t = Transpose<perm = [0,2,1,3,4]>(g) s = Reshape(t, back)"
-
-
-def between(middle: str, first: str = "a = Conv(x, v)", last: str = "y = Conv(z, w)", ports: str = X) -> str:
-    """A shuffle between two convolutions with something behind it."""
-    return f"{ports} {{ {first} {SHUFFLE} {middle} {last} }}"
-
-
-def case(name: str, text: str, after: str | None, **more: object) -> Case:
-    arrays = {**SHAPES, **CONVS, **more.pop("arrays", {})}  # type: ignore[dict-item]
-    return Case(name, text, after, arrays=arrays, exact=False, **more)  # type: ignore[arg-type]
-
+from tests.passes.units.shuffles import SHUFFLE, X, between, case
 
 NORM = {name: positive(6, seed=at) for at, name in enumerate(("scale", "shift", "mean", "var"))}
-GROUPED = {"v": random(6, 1, 1, 1), "w": random(4, 3, 1, 1, seed=1)}
 CASES = [
     case("1, 2: a producer and a consumer", between("", last="y = Conv(s, w)"), "Conv Conv"),
     case(
