@@ -113,7 +113,7 @@ def measure(name: str, folder: Path, rounds: int, target: str) -> None:
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", choices=["mobilenet", "unet"], default=["mobilenet", "unet"])
+    parser.add_argument("--models", nargs="+", choices=["mobilenet", "unet"], default=["mobilenet", "unet"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--target", default="host")
     args = parser.parse_args()

@@ -62,12 +62,12 @@ class Span:
             first = np.maximum(-((tap * dilation - self.low - reach.pad) // reach.stride), 0)
             last = np.minimum((self.high + reach.pad - tap * dilation) // reach.stride, size - 1)
             met += first <= last
-        return int(met.min())
+        return int(met.min()) if met.size else 0
 
     @property
     def least(self) -> int:
-        """Positions reached, at least."""
-        return int((self.high - self.low + 1).min())
+        """Positions reached, at least; none from an empty tensor."""
+        return int((self.high - self.low + 1).min()) if self.low.size else 0
 
 
 @dataclass(frozen=True)

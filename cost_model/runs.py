@@ -145,7 +145,7 @@ class Runs:
         level = self.target.on_chip
         assert level is not None
         for space, steps in self.links[last].steps.items():
-            if not steps or not steps[-1].grid.rows:  # an empty tensor has none
+            if not steps or steps[-1].grid.is_empty:
                 continue
             for across in ACROSS:
                 if across > steps[-1].grid.columns:

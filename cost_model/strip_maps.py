@@ -43,6 +43,11 @@ class Grid:
         return cls(space, prod(shape[:-2]), shape[-2], 1, shape[-1]) if len(shape) >= 2 else None
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to cut."""
+        return not self.images * self.rows * self.columns
+
+    @property
     def extent(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.rows, self.columns

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from roofwright.graph.extracting import extract
     from roofwright.graph.onnx_io import overridable, read, to_proto, write
     from roofwright.graph.order import in_order, sort_nodes
-    from roofwright.graph.partial import evaluate
+    from roofwright.graph.partial import evaluate, slice_of
     from roofwright.graph.pinning import pin_shapes
     from roofwright.graph.runtime import run, run_model, session
     from roofwright.graph.saving import check_place, save
@@ -68,6 +68,7 @@ _HOMES = {
     "in_order": "order",
     "sort_nodes": "order",
     "evaluate": "partial",
+    "slice_of": "partial",
     "run": "runtime",
     "run_model": "runtime",
     "session": "runtime",
@@ -124,6 +125,7 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "in_order",
     "sort_nodes",
     "evaluate",
+    "slice_of",
     "run",
     "run_model",
     "session",

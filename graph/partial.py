@@ -136,6 +136,19 @@ def _constant_of_shape(arguments: list[Any], attrs: Mapping[str, Any]) -> Any:
     return None if fill is None else np.full(_bounded(arguments[0]), fill.reshape(-1)[0], fill.dtype)
 
 
+def slice_of(size: int, start: int, end: int, step: int) -> slice:
+    """What a Slice takes of an axis of this size, for Python's own counting.
+
+    The two differ where a Slice goes backwards: an end of -1 or less counts from the back only once, and a start before
+    the axis is its first element (ONNX, operator Slice-13).
+    """
+    start, end = (place + size if place < 0 else place for place in (start, end))
+    if step > 0:
+        return slice(min(max(start, 0), size), min(max(end, 0), size), step)
+    stop = min(max(end, -1), size - 1)
+    return slice(min(max(start, 0), size - 1), None if stop < 0 else stop, step)
+
+
 def _slice(arguments: list[Any], attrs: Mapping[str, Any]) -> Any:
     data = arguments[0]
     given = [*arguments[1:], None, None, None, None][:4]
@@ -148,8 +161,7 @@ def _slice(arguments: list[Any], attrs: Mapping[str, Any]) -> Any:
     for position, (start, end) in enumerate(zip(starts, ends, strict=True)):
         axis = int(axes[position]) if axes is not None else position
         step = int(steps[position]) if steps is not None else 1
-        stop = None if step < 0 and end < -data.shape[axis] else int(end)
-        picks[axis] = slice(int(start), stop, step)
+        picks[axis] = slice_of(data.shape[axis], int(start), int(end), step)
     return data[tuple(picks)]
 
 

@@ -91,7 +91,7 @@ def _unexpanded(plan: FoldPlan, edit: Edit, node: gs.Node) -> Record | None:
     records = 0
     for position, tensor in enumerate(node.inputs):
         expand = plan.view.producer(tensor)
-        if not plan.view.is_op(expand, "Expand"):
+        if not plan.view.is_op(expand, "Expand") or _is_as_large(plan, expand):
             continue
         others = [expand.inputs[0] if place == position else held for place, held in enumerate(node.inputs)]
         known = [plan.shapes.of(held) for held in (*others, node.outputs[0])]
@@ -102,6 +102,12 @@ def _unexpanded(plan: FoldPlan, edit: Edit, node: gs.Node) -> Record | None:
             edit.set_input(node, position, expand.inputs[0])
             records += 1
     return Record("drop-expand", key(node), node.op, applied=True) if records else None
+
+
+def _is_as_large(plan: FoldPlan, expand: gs.Node) -> bool:
+    """Whether an Expand changes no size: it goes by itself, or stays because its name is asked for."""
+    source, made = (plan.shapes.of(tensor) for tensor in (expand.inputs[0], expand.outputs[0]))
+    return source is not None and made is not None and _are_same(source, made)
 
 
 def _are_same(one: Dims, other: Dims) -> bool:

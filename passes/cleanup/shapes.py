@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from roofwright.graph import Edit, View
+from roofwright.graph import Edit, View, slice_of
 from roofwright.passes.base import LocalPass, Numerics, Rewrite
 from roofwright.passes.cleanup.constant_inputs import slice_bounds
 from roofwright.passes.cleanup.permutations import TransposeOfTranspose
@@ -131,7 +131,8 @@ def _composed(first: Bounds, second: Bounds, shape: tuple[int | str | None, ...]
 
 def _picked(first: Range, second: Range, size: int | str | None) -> Range | None:
     if isinstance(size, int):
-        left = range(size)[slice(*first)][slice(*second)]  # the operator clamps as Python does
+        taken = range(size)[slice_of(size, *first)]
+        left = taken[slice_of(len(taken), *second)]
         if not left:
             return 0, 0, 1
         return left.start, left.stop if left.stop >= 0 else _BEFORE_THE_FRONT, left.step

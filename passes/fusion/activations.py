@@ -149,8 +149,9 @@ class FuseActivations(LocalPass):
     5. Max(x, a * x) with 0 < a < 1 is LeakyRelu, Max(x, -x) is Abs, Max(x, 0) is Relu, in float32 (file `leaky`).
     6. A PRelu whose slopes are one number is LeakyRelu, in float32.
 
-    Declines when the first result has another reader; a bound is not a constant or not a number; Clip does not take the type at the model's opset (float64 and integers: from 12 on); a slope is not finite
-    in float32; the target's stack does not list HardSwish.
+    Declines when the first result has another reader; a bound is not a constant or not a number; Clip does not take the
+    type at the model's opset (float64 and integers: from 12 on); a slope is not finite in float32; the target's stack
+    does not list HardSwish.
 
     Numerics: cases 1, 5 and 6 exact, the others rounding.
     References: Howard et al., ICCV 2019, arXiv:1905.02244, section 5.2 (h-swish).

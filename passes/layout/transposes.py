@@ -258,8 +258,8 @@ class MoveTransposes(LocalPass):
     reduction that would, from opset 17, which has LayerNormalization, and before where less than 3/4 of a Transpose of
     what it reads is saved by it.
 
-    Numerics: exact; cases 7 and 8 are rounding. References: layouts in Chen et al., "TVM", OSDI 2018; minimum cut, Ford and
-    Fulkerson, 1956, doi:10.4153/CJM-1956-045-5.
+    Numerics: exact; cases 7 and 8 are rounding. References: layouts in Chen et al., "TVM", OSDI 2018; minimum cut, Ford
+    and Fulkerson, 1956, doi:10.4153/CJM-1956-045-5.
     """
 
     name: ClassVar[str] = "move-transposes"

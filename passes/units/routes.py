@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from roofwright.graph import View
+from roofwright.graph import View, slice_of
 from roofwright.passes.cleanup.constant_inputs import permutation, slice_bounds
 
 CHANNEL_AXIS = 1
@@ -122,13 +122,8 @@ def _slice(node: gs.Node, view: View) -> Route | None:
     bounds = slice_bounds(node, view)
     if bounds is None or bounds[2] != [CHANNEL_AXIS]:
         return None
-    start, end, step = bounds[0][0], bounds[1][0], bounds[3][0]
-    return _selection(node, np.arange(channel_count(node.inputs[0]) or 0)[slice(start, _end(end, step), step)])
-
-
-def _end(end: int, step: int) -> int | None:
-    """A backward Slice runs to the first channel where its end is far below zero, which Python counts from the end."""
-    return None if step < 0 and end < -(2**30) else end
+    start, end, step, count = bounds[0][0], bounds[1][0], bounds[3][0], channel_count(node.inputs[0]) or 0
+    return _selection(node, np.arange(count)[slice_of(count, start, end, step)])
 
 
 def _gather(node: gs.Node, view: View) -> Route | None:

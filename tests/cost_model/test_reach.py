@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofwright.cost_model import GraphModel
+from roofwright.cost_model import GraphModel, estimate
 from roofwright.cost_model.reach import Span, Weights, covering, weights_after
 from roofwright.cost_model.strip_maps import Reach
 from roofwright.graph import read
+from roofwright.targets import load_target
 from tests.builders import model
 
 small = st.integers(1, 4)
@@ -40,6 +41,22 @@ def test_a_span_grows_layer_by_layer() -> None:
     assert Span.each(8).taps(reach, 3, 8) == 2
     common = once.common(Span.all(8))
     assert (common.low.tolist(), common.high.tolist()) == (once.low.tolist(), once.high.tolist())
+
+
+def test_an_empty_tensor_reaches_nothing() -> None:
+    nothing = Span.each(0)
+    assert (nothing.least, nothing.taps(Reach(1, 1, 0), 1, 0)) == (0, 0)
+    graph = GraphModel.of(
+        read(
+            model(
+                """g (float[1,2,2,2] x) => (float[1,2,0,0] y, float[1,2,0,0] z) {
+                a = Conv(x, w)  y = Conv(a, v)  z = Sigmoid(a) }""",
+                w=(2, 2, 3, 3),
+                v=(2, 2, 1, 1),
+            )
+        )
+    )
+    assert estimate(graph, load_target("kirin970")).bound.total_s >= 0
 
 
 NETWORK = GraphModel.of(

@@ -204,6 +204,9 @@ def captured(model: Model, pick: Pick) -> Model | None:
 
 def inside_if(model: Model, pick: Pick) -> Model | None:
     """Everything is in a body, its constants there or outside."""
+    dims = [dim for output in model.graph.output for dim in output.type.tensor_type.shape.dim]
+    if model.opset_import[0].version < 11 and not all(dim.HasField("dim_value") for dim in dims):
+        return None  # If-1 has branches of one shape, and that of the zeros in the other one would be a guess
     return in_body(model, weights_inside=pick(True, False)) if model.ir_version >= 4 else None
 
 

@@ -128,6 +128,11 @@ CASES = [
         "Mul",
     ),
     Case(
+        "9. an expand of nothing whose name is asked for",
+        "(float[2,3] x, int64[2] s) => (float[2,3] y, float[2,3] e) { e = Expand(x, s) y = Mul(x, e) }",
+        arrays={"s": int64([2, 3])},
+    ),
+    Case(
         "9. expand that the other operand does not make up for",
         '(float["n",3] x, float[1,3] z) => (float["n",3] y) { s = Shape(x) e = Expand(z, s) y = Mul(z, e) }',
     ),

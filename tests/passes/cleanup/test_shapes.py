@@ -123,6 +123,13 @@ CASES = [
         "Neg Neg Relu Transpose",
     ),
     Case(
+        "a slice backwards from before the axis takes the first element",
+        "(float[2,1] x) => (float[2,1] y) { a = Slice(x, two, two, one, two) b = Slice(a, two, two, one, two)"
+        " y = Neg(b) }",
+        "Neg Slice",
+        arrays={"two": i64(-2), "one": i64(1)},
+    ),
+    Case(
         "default permutation",
         "(float[2,3] x) => (float[2,3] y) { a = Transpose(x) b = Transpose(a) y = Neg(b) }",
         "Neg",

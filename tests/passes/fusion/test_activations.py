@@ -138,9 +138,9 @@ def test_float64_before_opset_12_is_left_alone() -> None:
 )
 def test_only_a_clip_ends_at_the_largest_finite_number(nodes: str, largest: float) -> None:
     text = f"(float16[3] x) => (float16[3] y) {{ {nodes} }}"
-    before, after, _ = run_pass(FuseActivations(), build(text, {"low": np.float16(0.5)}))
+    before, after, _ = run_pass(FuseActivations(), build(text, {"low": np.array(0.5, np.float16)}))
     assert ops(after) == "Clip"
-    feed = {"x": np.float16([1, np.inf, -np.inf])}
+    feed = {"x": np.array([1, np.inf, -np.inf], np.float16)}
     for model in (before, after):
         assert run_model(model, feed)["y"].tolist() == [1, largest, 0.5]
 

@@ -129,9 +129,11 @@ def test_where_everything_moves_once_already_nothing_is_done() -> None:
     assert after is before
 
 
-def test_an_empty_tensor_is_cut_into_no_strips() -> None:
-    graph = modelled("g (float[1,4,0,8] x) => (float[1,4,0,8] y) { a = Relu (x)  b = Sigmoid (a)  y = Tanh (b) }")
-    schedule, _ = fused(graph, scratchpad(1 << 14))
+@pytest.mark.parametrize("machine", ["tpuv2", "kirin970"])
+@pytest.mark.parametrize("size", ["0,4,8,8", "1,4,0,8", "1,4,8,0"])
+def test_an_empty_tensor_is_cut_into_no_strips(size: str, machine: str) -> None:
+    text = f"g (float[{size}] x) => (float[{size}] y) {{ a = Conv (x, w)  b = Relu (a)  y = Conv (b, w) }}"
+    _, schedule = fused(modelled(text, w=(4, 4, 1, 1)), load_target(machine))
     assert [kernel.strip_rows for kernel in schedule.kernels] == [None] * len(schedule.kernels)
 
 
