@@ -61,7 +61,7 @@ def test_a_pass_is_explained_without_a_model(invoke: Invoke) -> None:
     assert wrong.err == "optimize: error: unknown pass 'fusepad'; did you mean fuse-pad?\n"
     facts = json.loads(invoke("passes", "fuse-pad", "--json", entry="main").out)
     assert facts["rewrites"]
-    assert {rewrite["numerics"] for rewrite in facts["rewrites"]} == {"exact"}
+    assert {rewrite["numerics"] for rewrite in facts["rewrites"]} == {"exact", "rounding"}
 
 
 # ---- the graph between passes
