@@ -91,23 +91,19 @@ def _unexpanded(plan: FoldPlan, edit: Edit, node: gs.Node) -> Record | None:
     records = 0
     for position, tensor in enumerate(node.inputs):
         expand = plan.view.producer(tensor)
-        if not plan.view.is_op(expand, "Expand") or _is_as_large(plan, expand):
+        if not plan.view.is_op(expand, "Expand"):
             continue
-        others = [expand.inputs[0] if place == position else held for place, held in enumerate(node.inputs)]
-        known = [plan.shapes.of(held) for held in (*others, node.outputs[0])]
+        operands = [expand.inputs[0] if place == position else held for place, held in enumerate(node.inputs)]
+        known = [plan.shapes.of(held) or [] for held in (*operands, expand.outputs[0])]  # [] adds nothing
+        if _are_same(known[position], known.pop()):
+            continue  # it goes by itself, or stays because its name is asked for
         joined: Dims = []
-        for dims in known[:-1]:
-            joined = plan.shapes.joined(joined, dims or [])
-        if None not in known and _are_same(joined, known[-1] or []):
+        for dims in known:
+            joined = plan.shapes.joined(joined, dims)
+        if joined and _are_same(joined, plan.shapes.of(node.outputs[0]) or []):
             edit.set_input(node, position, expand.inputs[0])
             records += 1
     return Record("drop-expand", key(node), node.op, applied=True) if records else None
-
-
-def _is_as_large(plan: FoldPlan, expand: gs.Node) -> bool:
-    """Whether an Expand changes no size: it goes by itself, or stays because its name is asked for."""
-    source, made = (plan.shapes.of(tensor) for tensor in (expand.inputs[0], expand.outputs[0]))
-    return source is not None and made is not None and _are_same(source, made)
 
 
 def _are_same(one: Dims, other: Dims) -> bool:

@@ -15,6 +15,7 @@ from roofwright.passes.gains import Size, Step, gain, price_ahead, size_of
 
 _OPS = ("Conv", "MatMul", "Gemm")
 _POINTWISE = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Gelu", "Elu", "Softplus")
+_RANKING = 16  # weights by which siblings of one size are told apart
 _FIRST_SPLIT_INPUT = 13  # before, the sizes were an attribute
 
 
@@ -99,7 +100,7 @@ class MergeSiblings(Rewrite):
 
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
-        """The siblings by name, as the order of nodes in a file says nothing, the anchor first."""
+        """The siblings, found once: from the first by name."""
         source = node.inputs[0]
         readers = [n for n in view.consumers(source) if n.op == node.op and view.is_op(n, node.op) and view.is_local(n)]
         kind = _kind(node, view) if len(readers) > 1 else None
@@ -110,8 +111,8 @@ class MergeSiblings(Rewrite):
         branches = [_branch(n, view) for n in alike]
         if any(branch.shape != branches[0].shape for branch in branches):
             branches = [Branch(branch.node, (), branch.count) for branch in branches]
-        joined = _joining(branches, view)
-        return cls(tuple(joined[1] if joined else branches), joined[0] if joined else None)
+        concat, run = _joining(branches, view)
+        return cls(tuple(run or branches), concat)
 
     @property
     def at(self) -> int:
@@ -142,6 +143,10 @@ class MergeSiblings(Rewrite):
 
     def apply(self, edit: Edit) -> None:
         """The first node becomes wide, with one of everything behind it; the pieces keep their names."""
+        ordered = self.branches if self.concat is not None else _ordered(self.branches, edit.view)
+        replace(self, branches=ordered)._merge(edit)
+
+    def _merge(self, edit: Edit) -> None:
         first, results = self.branches[0], [branch.result for branch in self.branches]
         place = self._place(edit)
         name, sources = first.node.name or results[0].name, [n for b in self.branches for n in (b.node, *b.behind)]
@@ -213,25 +218,41 @@ def _replaced(size: Size, axis: int, count: int) -> Size:
     return (*size[:axis], count, *size[axis + 1 :])
 
 
-def _joining(branches: Sequence[Branch], view: View) -> tuple[gs.Node, list[Branch]] | None:
-    """The Concat of channels that alone reads results of branches side by side, and those branches in order."""
-    concat = view.sole_consumer(branches[0].result)
-    if not view.is_op(concat, "Concat"):
-        return None
+def _ordered(branches: Sequence[Branch], view: View) -> tuple[Branch, ...]:
+    """The branches by size and first weights, as neither names nor the order of nodes in a file say anything."""
+
+    def rank(branch: Branch) -> tuple[int, list[float]]:
+        value = view.constant_value(branch.node.inputs[1])
+        return branch.count, [] if value is None else value.flat[:_RANKING].astype(float).tolist()
+
+    return tuple(sorted(branches, key=rank))
+
+
+def _joining(branches: Sequence[Branch], view: View) -> tuple[gs.Node | None, list[Branch]]:
+    """The Concat of channels that alone reads most branches side by side, and those in its order."""
+    readers = {id(branch.result): view.sole_consumer(branch.result) for branch in branches}
+    concats = {id(node): node for node in readers.values() if node is not None and view.is_op(node, "Concat")}
+    best: tuple[gs.Node | None, list[Branch]] = None, []
+    for concat in concats.values():
+        run = _side_by_side([branch for branch in branches if readers[id(branch.result)] is concat], concat, view)
+        best = max(best, (concat, run), key=lambda found: (len(found[1]), sum(branch.count for branch in found[1])))
+    return best if len(best[1]) > 1 else (None, [])
+
+
+def _side_by_side(branches: Sequence[Branch], concat: gs.Node, view: View) -> list[Branch]:
+    """The longest run of these branches among what a Concat of channels reads."""
     shape, axis = branches[0].result.shape, view.attr(concat, "axis", 1)
     at = 1 if branches[0].node.op == "Conv" else -1
     if axis != at and (shape is None or axis % len(shape) != at % len(shape)):
-        return None
-    mine = {id(branch.result): branch for branch in branches if view.sole_consumer(branch.result) is concat}
-    run: list[Branch] = []
+        return []
+    mine = {id(branch.result): branch for branch in branches}
+    runs: list[list[Branch]] = [[]]
     for tensor in concat.inputs:
         if id(tensor) in mine:
-            run.append(mine[id(tensor)])
-        elif len(run) > 1:
-            break
+            runs[-1].append(mine[id(tensor)])
         else:
-            run = []
-    return (concat, run) if len(run) > 1 else None
+            runs.append([])
+    return max(runs, key=len)
 
 
 def _changes(graph: gs.Graph, ctx: Context) -> Iterator[tuple[list[Step], list[Step]]]:

@@ -169,6 +169,12 @@ CASES = [
         '(float[3] z, float["n",3] w) => (float["n",3] y) { s = Shape(w) e = Expand(z, s) y = Mul(z, e) }',
     ),
     Case(
+        "9. an expand among unknown shapes",
+        '(float[1,3] x, float["n",3] w) => (float["n",3] y) '
+        '{ z = Einsum<equation = "ij->ij">(x) s = Shape(w) e = Expand(z, s) y = Mul(z, e) }',
+        forget=("z", "e"),
+    ),
+    Case(
         "5. expand of what has no known shape",
         '(float[1,3] x, float["n",3] w) => (float["n",3] y) '
         '{ z = Einsum<equation = "ij->ij">(x) s = Shape(w) e = Expand(z, s) y = Abs(e) }',
