@@ -43,7 +43,7 @@ def known_values(
                 shapes[id(tensor)] = shape
         for position, node in enumerate(graph.nodes):
             value = before.get((index, position))
-            value = _evaluate(node, values, shapes, excluded) if value is None else value
+            value = value_of(node, values, shapes, excluded) if value is None else value
             if value is not None:
                 values[id(node.outputs[0])] = value
                 if node.op != "Constant":
@@ -51,9 +51,10 @@ def known_values(
     return found
 
 
-def _evaluate(
-    node: gs.Node, values: dict[int, Array], shapes: dict[int, Any], excluded: frozenset[str]
+def value_of(
+    node: gs.Node, values: Mapping[int, Array], shapes: Mapping[int, Any], excluded: frozenset[str]
 ) -> Array | None:
+    """The value of a node's only output where it is small and follows from what is known (by id of the tensor)."""
     if len(node.outputs) != 1 or node.domain not in _STANDARD:
         return None
     if node.op in ("Shape", "Size"):
@@ -83,11 +84,11 @@ def evaluate(op: str, arguments: list[Any], attrs: Mapping[str, Any]) -> Array |
         return None  # a malformed node: inference says what is wrong with it, if anybody must
 
 
-def _shape(tensor: gs.Tensor, shapes: dict[int, Any]) -> Any:
+def _shape(tensor: gs.Tensor, shapes: Mapping[int, Any]) -> Any:
     return tuple(tensor.shape) if isinstance(tensor, gs.Constant) else shapes.get(id(tensor))
 
 
-def _value(tensor: gs.Tensor, values: dict[int, Array], excluded: frozenset[str]) -> Array | None:
+def _value(tensor: gs.Tensor, values: Mapping[int, Array], excluded: frozenset[str]) -> Array | None:
     if not isinstance(tensor, gs.Constant):
         return values.get(id(tensor))
     if tensor.name in excluded or prod(tensor.shape) > _MOST_ELEMENTS:

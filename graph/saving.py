@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from roofwright.graph.dtypes import is_packed, onnx_dtype, stored_bytes
@@ -26,6 +26,7 @@ from roofwright.graph.exporter import array_of, copy_inline, export_model, fill_
 from roofwright.graph.external import Store, is_external
 from roofwright.graph.sidecar import model_sidecar, sidecar
 from roofwright.graph.skeleton import proto_graphs
+from roofwright.graph.streaming import Pieces, encoded, field, halves, model_pieces
 from roofwright.graph.tensors import detached_tensors, model_tensors
 from roofwright.graph.values import SparseTensorValues, TensorValues, untouched
 from roofwright.graph.walk import graphs_of, tensors_of
@@ -34,6 +35,7 @@ AUTO_EXTERNAL_BYTES = 1_500_000_000  # a proto ends at 2 GiB; leave room for the
 _SMALLEST_EXTERNAL_BYTES = 1024
 _ALIGNMENT_BYTES = 4096  # a page, so that runtimes can map the file
 _CHUNK_BYTES = 1 << 26
+_RAW_DATA = 9  # its number in TensorProto
 
 
 def save(graph: gs.Graph, path: str | os.PathLike[str], *, force: bool = False, external: bool | None = None) -> None:
@@ -55,7 +57,7 @@ def save(graph: gs.Graph, path: str | os.PathLike[str], *, force: bool = False, 
         if beside:
             _save_with_data(graph, target)
         else:
-            _replace(target, _serialized(embedded(graph)))
+            _replace(target, _pieces(graph))
     except OSError as error:
         raise WriteError(f"{printable(target)}: cannot be written: {error.strerror or error}") from None
 
@@ -136,11 +138,28 @@ def embedded(graph: gs.Graph) -> onnx.ModelProto:
     return model
 
 
-def _serialized(model: onnx.ModelProto) -> bytes:
-    try:
-        return bytes(model.SerializeToString())
-    except (ValueError, EncodeError):
-        raise WriteError("the model is larger than 2 GiB without external data") from None
+def _encoded(constant: gs.Constant) -> Pieces:
+    """As `_embed`, in pieces: values are not copied."""
+    held = untouched(constant)
+    inline = held.tensor if isinstance(held, TensorValues) and not is_external(held.tensor) else None
+    if inline is not None and inline.name == constant.name:
+        return [encoded(inline)]
+    tensor, number = onnx.TensorProto(), onnx_dtype(constant.dtype)
+    is_small = stored_bytes(number, prod(constant.shape)) < _SMALLEST_EXTERNAL_BYTES
+    if inline is not None or is_small or number == onnx.TensorProto.STRING:
+        _embed(constant, tensor)
+        return [encoded(tensor)]
+    fill_header(constant, tensor)
+    tensor.data_type, raw = _raw(constant)
+    tensor.dims.extend(constant.shape)
+    before, after = halves(tensor, _RAW_DATA)
+    return [before, *field(_RAW_DATA, [raw]), after]
+
+
+def _pieces(graph: gs.Graph) -> Pieces:
+    """`embedded` as bytes."""
+    store = model_sidecar(graph).store
+    return model_pieces(graph, _embed, _encoded, lambda model: _embed_rest(model, store))
 
 
 # ---- files
@@ -180,7 +199,7 @@ def _save_with_data(graph: gs.Graph, target: Path) -> None:
         model = export_model(graph, _DataFile(file, location), _embed)
         _embed_rest(model, model_sidecar(graph).store)
         _sync(file)
-        _replace(target, _serialized(model))
+        _replace(target, [encoded(model)])
     for path in stale:
         with suppress(OSError):
             path.unlink()
@@ -225,10 +244,10 @@ def _sync(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def _replace(target: Path, data: bytes) -> None:
-    """Put `data` in the place of `target` in one step."""
+def _replace(target: Path, pieces: Pieces) -> None:
+    """Put a file made of `pieces` in the place of `target` in one step."""
     with _new_file(f".{target.name}.{os.getpid()}{{}}.tmp", target.parent, first="") as (file, name):
-        file.write(data)
+        file.writelines(pieces)
         _sync(file)
         os.replace(target.parent / name, target)
     with suppress(OSError):  # the rename itself is made durable where the system can

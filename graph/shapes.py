@@ -14,6 +14,7 @@ from roofwright.graph.partial import Known, known_values
 from roofwright.graph.ports import shape_of
 from roofwright.graph.sidecar import Shape, sidecar
 from roofwright.graph.skeleton import Skeleton, proto_graphs
+from roofwright.graph.stepwise import stepwise
 from roofwright.graph.values import values_of
 from roofwright.graph.walk import graphs_of
 
@@ -137,6 +138,26 @@ class _Inference:
                     info.type.tensor_type.ClearField("shape")
 
     def run(self) -> list[Infos]:
+        """The scopes' infos, filled up from annotations."""
+        scopes = self._stepwise() or self._rounds()
+        for graph, infos in zip(self.graphs, scopes, strict=True):
+            self._fill_from_annotations(graph, infos)
+        return scopes
+
+    def _stepwise(self) -> list[Infos] | None:
+        """One walk, where sizes are numbers and it finds all of them."""
+        if self.bound is None or len(self.graphs) > 1:
+            return None
+        types = stepwise(self.root, self.skeleton)
+        if types is None:
+            return None
+        infos = dict(self.stored[0])
+        for name, found in types.items():
+            if found.HasField("tensor_type"):
+                infos[name] = self._info(found.tensor_type)
+        return [infos] if self._is_complete([infos]) else None
+
+    def _rounds(self) -> list[Infos]:
         """Infer until everything is known, nothing new comes, or the rounds are used up."""
         fed: Known = {}
         scopes = self._infer(data_prop=False)
@@ -151,8 +172,6 @@ class _Inference:
                 break
             fed |= fresh
             scopes = scopes if data_prop else self._infer(data_prop=False)
-        for graph, infos in zip(self.graphs, scopes, strict=True):
-            self._fill_from_annotations(graph, infos)
         return scopes
 
     def _is_tame(self, scopes: list[Infos]) -> bool:

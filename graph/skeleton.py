@@ -32,6 +32,12 @@ class Skeleton:
         self.graphs = proto_graphs(self.model.graph)
         self._overridable = sidecar(graph).overridable
 
+    @property
+    def with_data(self) -> set[str]:
+        """Initializers of the main graph whose values are there."""
+        bare = {tensor.name for tensor, _ in self._bare}
+        return {tensor.name for tensor in self.model.graph.initializer if tensor.name not in bare}
+
     def _emit(self, constant: gs.Constant, out: onnx.TensorProto) -> None:
         shape = tuple(int(dim) for dim in constant.shape)
         if prod(shape) * 16 <= _LARGEST_KEPT_BYTES or constant._values.nbytes <= _LARGEST_KEPT_BYTES:

@@ -77,7 +77,11 @@ class Index:
 
 
 class View:
-    """Questions about one graph (the main graph or a body)."""
+    """Questions about one graph (the main graph or a body).
+
+    Attributes:
+        memo: what rewrites found out on the way and need not look for again; emptied when one is applied.
+    """
 
     def __init__(self, graph: gs.Graph, index: Index | None = None) -> None:
         """See `graph` through `index` (built for it as a root where none is given)."""
@@ -85,6 +89,7 @@ class View:
         self.index = index or Index(graph)
         self.opset: int = self.index.root.opset
         self.local_ids = {id(node) for node in graph.nodes}
+        self.memo: dict[Any, Any] = {}
 
     # ---- nodes
     @staticmethod
@@ -191,6 +196,13 @@ class View:
         if shape is None or any(not isinstance(d, (int, np.integer)) or d < 0 for d in shape):
             return None
         return tuple(int(d) for d in shape)
+
+    def enlarges(self, constant: gs.Tensor, other: gs.Tensor) -> bool:
+        """Whether broadcasting with the constant may give more than `other` has (U7)."""
+        shape, known = self.static_shape(constant), other.shape
+        if shape is None or known is None or len(shape) > len(known):
+            return True
+        return any(size not in (1, have) for size, have in zip(reversed(shape), reversed(known), strict=False))
 
     @staticmethod
     def rank(tensor: gs.Tensor | None) -> int | None:

@@ -270,6 +270,7 @@ class _Walk:
         self.ctx.budget.used += 1
         touched = Touched(bound, self.edit)
         bound.apply(self.edit)
+        self.view.memo.clear()
         return Record(rewrite.name, anchor, op, True, numerics=bound.numerics, **touched.names())
 
     def _allowed(self, bound: Rewrite) -> None:

@@ -139,7 +139,7 @@ def _shapes(tensors: Sequence[gs.Tensor], dims: Mapping[str, int], sizes: tuple[
 
 
 def _array(
-    kind: str, dtype: str | None, shape: tuple[int, ...], bound: int | None, rng: np.random.Generator, name: str
+    kind: str, dtype: str | None, shape: tuple[int, ...], bound: int | None, rng: "np.random.Generator", name: str
 ) -> NDArray[Any]:
     if dtype == "bool":
         return np.asarray(rng.integers(0, 2, shape) if kind != "zero" else np.zeros(shape), bool)
@@ -150,7 +150,7 @@ def _array(
     raise Unfeedable(f"input {name} of type {dtype} cannot be made up")
 
 
-def _floats(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+def _floats(kind: str, shape: tuple[int, ...], rng: "np.random.Generator") -> NDArray[np.float64]:
     normal = rng.standard_normal(shape)
     if kind == "negative":
         return -np.abs(normal)
@@ -160,7 +160,7 @@ def _floats(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDAr
 
 
 def _integers(
-    kind: str, dtype: np.dtype[Any], shape: tuple[int, ...], bound: int | None, rng: np.random.Generator
+    kind: str, dtype: np.dtype[Any], shape: tuple[int, ...], bound: int | None, rng: "np.random.Generator"
 ) -> NDArray[Any]:
     """Indices up to their bound; 8-bit data over its whole range; other integers small (masks, lengths, counts)."""
     info = np.iinfo(dtype)

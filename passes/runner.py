@@ -1,8 +1,10 @@
 """Runs passes: applies, sorts, verifies, prices and records each; a pass that fails is taken out and blamed by name."""
 
+import gc
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -45,6 +47,7 @@ class Runner:
         seconds: own run time per pass.
         memory: what strips changed; None where nobody asked for them.
         model: the graph as `latest` saw it; None where it may have changed since.
+        settled: passes (by id) that found nothing in the graph as it is.
         watch: told (pass, graph, schedule) after every pass that changed one of the two; must not change them.
     """
 
@@ -59,6 +62,7 @@ class Runner:
     watch: Watch | None = None
     memory: MemoryChange | None = None
     model: GraphModel | None = None
+    settled: dict[int, Pass] = field(default_factory=dict)
 
     def rewrite(self, passes: Sequence[Pass]) -> None:
         """Run graph passes over and over until none of them changes anything."""
@@ -69,13 +73,17 @@ class Runner:
             self.latest, self.stale = self._estimate(None), False
 
     def once(self, pass_: Pass) -> PassResult:
-        """Run one graph pass one time, as far as the budget of rewrites goes."""
+        """Run one graph pass one time, as far as the budget of rewrites goes; not again where it just found nothing."""
+        if id(pass_) in self.settled:
+            return PassResult()
         budget = self.ctx.budget
         first = budget.used + 1
         if self.ctx.index is None:
             self.ctx = replace(self.ctx, index=Index(self.graph))
         result = PassResult() if budget.exhausted else self._timed(pass_)
-        if result.changed:
+        if not result.changed:
+            self.settled[id(pass_)] = pass_
+        else:
             self._forget()
             budget.used = first - 1 + sum(1 for record in result.records if record.applied)
             self._sound(pass_.name)
@@ -122,6 +130,10 @@ class Runner:
         The first schedule starts the search whatever it costs; where what comes out is worse than op by op, there is
         none.
         """
+        with _uncollected():
+            self._schedule(passes)
+
+    def _schedule(self, passes: Sequence[Pass]) -> None:
         start = self.latest
         self.ctx = replace(self.ctx, model=self.model or GraphModel.of(self.graph, self.ctx.dims))
         for pass_ in passes:
@@ -149,7 +161,7 @@ class Runner:
 
     def _forget(self) -> None:
         """The graph has changed."""
-        self.model, self.ctx = None, replace(self.ctx, index=None)
+        self.model, self.ctx, self.settled = None, replace(self.ctx, index=None), {}
 
     def _timed(self, pass_: Pass) -> PassResult:
         start = time.perf_counter()
@@ -186,6 +198,18 @@ class Runner:
             gain_s=old.gain_s + gain_s,
             records=(*(record for record in old.records if record.applied), *result.records),
         )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for cycles meanwhile: what scheduling makes has none, and in large graphs it takes long."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _costs(record: Record) -> bool:

@@ -1,6 +1,6 @@
 """The nodes around a Transpose that could work in the other layout, and which of them should."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
@@ -43,18 +43,35 @@ def highest(members: Iterable[Member]) -> int:
     return max((held.level for _, held in members), default=MOVES)
 
 
+def worthwhile(seeds: Sequence[gs.Node], perm: Perm, view: View, through: int) -> tuple[Member, ...]:
+    """The nodes around `seeds` that should change, where one of them needs a change of the level `through`.
+
+    Many Transposes stand around one region: one that is not worth it from here is not from its other nodes.
+    """
+    known: set[int] = view.memo.setdefault((worthwhile, perm, through), set())
+    if all(id(seed) in known for seed in seeds):
+        return ()
+    region = Region(seeds, perm, view, through)
+    found = region.chosen() if region.members and region.level == through else ()
+    if found and highest(found) == through:
+        return found
+    known |= region.met if len(region.members) < _MOST_NODES else set()
+    return ()
+
+
 class Region:
     """Nodes connected with `seeds` that can read `w` where they read `v = Transpose(w, perm)` now.
 
     Attributes:
         members: by id.
+        met: ids of all nodes that were looked at.
     """
 
     def __init__(self, seeds: Iterable[gs.Node], perm: Perm, view: View, through: int) -> None:
         """Explore; reads only. `through`: the highest level of changes."""
         self.perm, self.back, self.view, self.through = perm, inverse(perm), view, through
         self.members: dict[int, Member] = {}
-        self._seen: set[int] = set()
+        self.met: set[int] = set()
         waiting = list(seeds)
         while waiting and len(self.members) < _MOST_NODES:
             node = waiting.pop()
@@ -67,9 +84,9 @@ class Region:
         return highest(self.members.values())
 
     def _joins(self, node: gs.Node) -> bool:
-        if id(node) in self._seen or not self.view.is_local(node):
+        if id(node) in self.met or not self.view.is_local(node):
             return False
-        self._seen.add(id(node))
+        self.met.add(id(node))
         found = change(node, self.perm, self.view, self.through)
         if found is not None:
             self.members[id(node)] = (node, found)

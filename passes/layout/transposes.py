@@ -10,7 +10,7 @@ from roofwright.graph import Edit, View, sort_nodes
 from roofwright.passes.base import Context, LocalPass, Numerics, PassResult, Record, Rewrite
 from roofwright.passes.cleanup.permutations import is_only_transposed, moves_only_ones
 from roofwright.passes.layout.axes import MOVES, PRODUCTS, SUMS, Change, Perm, composed, inverse
-from roofwright.passes.layout.region import Member, Region, highest, perm_of, transpose_of
+from roofwright.passes.layout.region import Member, perm_of, transpose_of, worthwhile
 
 _FIRST_RESHAPE_INPUT = 5
 _MOST_ROUNDS = 16
@@ -36,9 +36,8 @@ class MoveLayout(Rewrite):
         below = [reader for reader in view.consumers(node.outputs[0]) if view.is_local(reader)]
         above = view.producer(node.inputs[0])
         for seeds, layout in ((below, perm), ([above] if above is not None else [], inverse(perm))):
-            region = Region(seeds, layout, view, cls.through)
-            found = region.chosen() if region.level == cls.through else ()
-            if found and highest(found) == cls.through:
+            found = worthwhile(seeds, layout, view, cls.through)
+            if found:
                 return cls(found, layout)
         return None
 

@@ -1,14 +1,16 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 
-from roofwright.graph import WriteError, read, save, saving, to_proto
+from roofwright.graph import WriteError, read, save, saving, streaming, to_proto
 from tests.builders import model
 from tests.graph.diff import differences
-from tests.graph.models import external, full
+from tests.graph.models import LIGHT, branches, external, full
 
 BIG = "agraph (float[1000] x) => (float[1000] y) { y = Add(x, w) }"
 
@@ -18,6 +20,45 @@ def test_a_saved_model_is_the_model(tmp_path: Path) -> None:
     save(read(proto), tmp_path / "out.onnx")
     assert differences(proto, onnx.load(tmp_path / "out.onnx")) == []
     assert os.listdir(tmp_path) == ["out.onnx"]
+
+
+def changed(proto: onnx.ModelProto) -> gs.Graph:
+    """Read, with weights that a pass would leave: new values, another name, another type, none."""
+    graph = read(proto)
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and tensor.name == "w":
+                tensor.values = np.arange(1000, dtype=np.float32)[::-1]
+            elif isinstance(tensor, gs.Constant):
+                tensor.name += "_new"
+    return graph
+
+
+@pytest.mark.parametrize("made", [full, lambda: onnx.load(LIGHT[0]), branches], ids=["full", "light", "branches"])
+def test_a_file_in_pieces_is_the_message(made: Callable[[], onnx.ModelProto], tmp_path: Path) -> None:
+    for graph in (read(made()), changed(made())):
+        save(graph, tmp_path / "out.onnx")
+        assert (tmp_path / "out.onnx").read_bytes() == to_proto(graph, embed=True).SerializeToString()
+
+
+def test_new_values_keep_what_their_tensor_says(tmp_path: Path) -> None:
+    proto = model(BIG, w=np.ones(1000, np.float32), v=np.ones(400, np.float32))
+    weight = proto.graph.initializer[0]
+    weight.doc_string = "behind the data"
+    weight.metadata_props.add(key="k", value="v")
+    graph = changed(proto)
+    save(graph, tmp_path / "out.onnx")
+    assert (tmp_path / "out.onnx").read_bytes() == to_proto(graph, embed=True).SerializeToString()
+    (found,) = (t for t in onnx.load(tmp_path / "out.onnx").graph.initializer if t.name == "w")
+    assert found.doc_string == "behind the data"
+    assert onnx.numpy_helper.to_array(found)[0] == 999
+
+
+def test_a_file_has_at_most_2_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "_LARGEST_BYTES", 3000)
+    with pytest.raises(WriteError, match="larger than 2 GiB"):
+        save(read(model(BIG, w=np.ones(1000, np.float32))), tmp_path / "out.onnx")
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_input_is_only_replaced_on_request(tmp_path: Path) -> None:

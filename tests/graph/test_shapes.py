@@ -1,11 +1,15 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 
 from roofwright.graph import TensorInfo, UsageError, assumed_dims, graphs_of, infer, read, to_proto
 from roofwright.graph.partial import evaluate
+from roofwright.graph.skeleton import Skeleton
+from roofwright.graph.stepwise import stepwise
 from tests.builders import model
 from tests.graph.models import LIGHT, branches
 
@@ -51,6 +55,52 @@ def test_bound_dimensions_make_everything_static() -> None:
     assert infos["b"].shape == (64, 8, 8)
     assert infos["y"].shape == (4, 16, 64)
     assert all(info.is_static for info in infos.values())
+
+
+def test_sizes_may_hang_on_a_long_chain() -> None:
+    steps = 8  # each needs the shape before it, through a Where that onnx does not follow
+    text = "".join(
+        f"s{i} = Shape(x{i}) w{i} = Where(always, s{i}, s{i}) x{i + 1} = Reshape(x{i}, w{i}) " for i in range(steps)
+    )
+    text += f"y = Neg(x{steps})"
+    proto = model(f"g (float[N,4] x0) => (float[N,4] y) {{ {text} }}", always=np.array([True]))
+    del proto.graph.value_info[:]
+    assert infer(read(proto), {"N": 3})[f"x{steps}"] == TensorInfo("float32", (3, 4))
+
+
+@pytest.mark.parametrize("made", [heads, lambda: onnx.load(LIGHT[0])], ids=["heads", "light"])
+def test_node_by_node_is_what_the_whole_model_says(made: Callable[[], onnx.ModelProto]) -> None:
+    graph = read(made())
+    types = stepwise(graph, pinned(graph))
+    assert types is not None
+    whole = onnx.shape_inference.infer_shapes(pinned(graph).model, data_prop=True).graph
+    known = {info.name: info.type for info in whole.value_info if len(info.type.tensor_type.shape.dim)}
+    assert known
+    assert {name: types[name] for name in known} == known
+
+
+def pinned(graph: gs.Graph) -> Skeleton:
+    """The model with numbers for its symbolic dimensions."""
+    made = Skeleton(graph)
+    made.forget_declarations()
+    for port in made.model.graph.input:
+        for dim in port.type.tensor_type.shape.dim:
+            dim.dim_value = dim.dim_value or 3
+    return made
+
+
+def test_an_operator_that_is_defined_by_others_is_inferred_too() -> None:
+    graph = read(model("g (float[N,4] x) => (bool[N,4] y) { m = GreaterOrEqual(x, x)  y = Not(m) }"))
+    types = stepwise(graph, pinned(graph))
+    assert types is not None
+    assert [dim.dim_value for dim in types["m"].tensor_type.shape.dim] == [3, 4]
+
+
+def test_a_node_that_onnx_does_not_know_ends_the_walk() -> None:
+    graph = read(
+        model('<ir_version: 8, opset_import: ["" : 17, "mine" : 1]> g (float[4] x) => (float[4] y) { y = mine.F(x) }')
+    )
+    assert stepwise(graph, pinned(graph)) is None
 
 
 def test_defaults_are_a_batch_of_one_and_128() -> None:

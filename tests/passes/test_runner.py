@@ -1,6 +1,7 @@
 """The runner: verifies after every change, keeps the best schedule, blames by name."""
 
-from dataclasses import dataclass, replace
+import gc
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import onnx_graphsurgeon as gs
@@ -48,6 +49,29 @@ class Broken(Pass):
 
 
 @dataclass(frozen=True)
+class Counted(Pass):
+    """Changes something in its first runs, and counts them."""
+
+    changes: int
+    runs: list[int] = field(default_factory=list)
+
+    name: ClassVar[str] = "counted"
+    numerics: ClassVar[Numerics] = "exact"
+    summary: ClassVar[str] = "counts"
+
+    def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
+        """Say that something changed."""
+        self.runs.append(len(self.runs))
+        return PassResult((Record("count", "y", "Abs", True),) if len(self.runs) <= self.changes else ())
+
+
+def test_a_pass_that_found_nothing_waits_for_a_change() -> None:
+    first, second, third = Counted(0), Counted(1), Counted(0)
+    runner().rewrite([first, second, third])
+    assert [len(each.runs) for each in (first, second, third)] == [2, 2, 1]
+
+
+@dataclass(frozen=True)
 class Slower(Pass):
     """Returns a schedule that the model prices worse: every node alone and cut into slivers."""
 
@@ -81,6 +105,20 @@ def test_a_pass_that_breaks_the_invariant_is_blamed(how: str, words: str) -> Non
 def test_a_refusal_is_no_failure_of_the_pass() -> None:
     with pytest.raises(UnsupportedError, match="cannot be helped"):
         runner().rewrite([Broken(how="refuse")])
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_cycles_are_collected_after_scheduling_as_before(wanted: bool) -> None:
+    seen: list[bool] = []
+    made = runner()
+    made.watch = lambda *_: seen.append(gc.isenabled())
+    (gc.enable if wanted else gc.disable)()
+    try:
+        made.schedule([Kernels()])
+        assert gc.isenabled() == wanted
+    finally:
+        gc.enable()
+    assert seen == [False]
 
 
 def test_a_worse_schedule_is_not_taken() -> None:
