@@ -26,7 +26,7 @@ class SymbolicShapes:
     def __init__(self, view: View, symbols: Symbols, values: dict[int, NDArray[Any]]) -> None:
         """Nothing but what the graph says."""
         self.view, self.symbols, self.values = view, symbols, values
-        self._dims: dict[int, Dims] = {}
+        self._dims: dict[int, tuple[gs.Tensor, Dims]] = {}  # with the tensor, so that no other one gets its id
 
     def of(self, tensor: gs.Tensor | None) -> Dims | None:
         """The dimensions of a tensor, None where not even their number is known."""
@@ -34,7 +34,7 @@ class SymbolicShapes:
             return None
         held = self._dims.get(id(tensor))
         if held is not None:
-            return held
+            return held[1]
         shape = tensor.shape
         if shape is None or len(shape) > _MOST_DIMS:
             return None
@@ -68,7 +68,7 @@ class SymbolicShapes:
                 kept.append(dim)
             else:
                 kept.append(self.symbols.named(name) if name else self.symbols.axis(tensor, axis))
-        self._dims[id(tensor)] = kept
+        self._dims[id(tensor)] = tensor, kept
         return kept
 
     def note(self, tensor: gs.Tensor, dims: Dims) -> None:

@@ -57,6 +57,7 @@ class FoldPlan:
         self.deferred: list[gs.Node] = []
         self.refusals: list[Record] = []
         self._sizes: dict[int, Operand] = {}  # of deferred tensors
+        self._alive: list[gs.Tensor] = []  # what has an entry, so that no new tensor gets the id of one that went
 
     def visit(self, node: gs.Node) -> None:
         """Decide about one node; its producers were visited before."""
@@ -205,12 +206,14 @@ class FoldPlan:
         if value is None:
             return
         self.values[id(node.outputs[0])] = value
+        self._alive.append(node.outputs[0])
         if value.dtype != object:
             self.folded[id(node)] = node
 
     def _defer(self, node: gs.Node, elements: int) -> None:
         self.deferred.append(node)
         self.folded[id(node)] = node
+        self._alive += node.outputs
         for tensor in node.outputs:
             shape = self.view.static_shape(tensor)
             fits = shape is not None and prod(shape) <= elements

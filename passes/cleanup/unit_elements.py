@@ -18,21 +18,13 @@ _FIRST_BROADCASTING = 7  # before, broadcasting was an attribute
 _SMALL = 1 << 16  # elements; larger constants are not read for this
 
 
-def _enlarges(constant: gs.Tensor, other: gs.Tensor, view: View) -> bool:
-    """Whether broadcasting with the constant may give more than `other` has (U7)."""
-    shape, known = view.static_shape(constant), other.shape
-    if shape is None or known is None or len(shape) > len(known):
-        return True
-    return any(size not in (1, have) for size, have in zip(reversed(shape), reversed(known), strict=False))
-
-
 def _operands(node: gs.Node, view: View) -> tuple[gs.Tensor, NDArray[Any]] | None:
     """The operand that stays and the values of the other, where these are the unit of the operator."""
     if view.opset < _FIRST_BROADCASTING:
         return None
     for position in (1, 0) if node.op in _SYMMETRIC else (1,):
         constant, other = node.inputs[position], node.inputs[1 - position]
-        if _enlarges(constant, other, view):
+        if view.enlarges(constant, other):
             continue
         values = view.small_constant(constant, _SMALL)
         if values is not None and all_equal(values, _UNITS[node.op]):

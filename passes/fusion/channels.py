@@ -15,6 +15,7 @@ from roofwright.passes.fusion.weights import (
     Vector,
     constant_weight,
     given_weight,
+    in_groups,
     scaled,
     stored,
 )
@@ -77,9 +78,8 @@ def fold_scale(found: Channels, scale: Vector, view: View) -> NewWeight:
 
 def _scaled_transposed(weight: Array, scale: Vector, groups: int) -> Array:
     """W is (C, M/g, k...): rows of group `g` make the channels g*(M/g) to (g+1)*(M/g)."""
-    grouped = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
     factors = scale.reshape(groups, 1, weight.shape[1], *(1,) * (weight.ndim - 2))
-    return scaled(grouped, factors, "weight").reshape(weight.shape)
+    return scaled(in_groups(weight, groups), factors, "weight").reshape(weight.shape)
 
 
 def fold_bias(found: Channels, scale: Vector | None, shift: Vector | None, view: View) -> NewWeight | None:

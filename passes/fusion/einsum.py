@@ -129,10 +129,12 @@ class EinsumToMatMul(Rewrite):
         if self.extra <= (0, 1):
             return None
         steps, out = self._steps(ctx)
-        return gain([replace(Step.of(self.node, ctx), outputs=(out,))], steps, ctx)
+        operands = tuple(size_of(tensor, ctx) for tensor in self.node.inputs)  # in order, constants too
+        before = replace(Step.of(self.node, ctx), inputs=operands, weights=(), outputs=(out,))
+        return gain([before], [replace(step, dtype=before.dtype) for step in steps], ctx)
 
     def _steps(self, ctx: Context) -> tuple[list[Step], tuple[int, ...]]:
-        """What would be written, and the size of the result (which may be declared with names of its own)."""
+        """What would be written, in any type, and the size of the result (which may be declared with its own names)."""
         first, second = reversed(self.node.inputs) if self.found.swapped else self.node.inputs
         steps, sides = [], []
         for tensor, form in ((first, self.found.left), (second, self.found.right)):

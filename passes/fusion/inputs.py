@@ -8,7 +8,16 @@ import onnx_graphsurgeon as gs
 from roofwright.graph import Edit, View
 from roofwright.passes.base import Decline
 from roofwright.passes.fusion.images import is_padded
-from roofwright.passes.fusion.weights import Array, NewWeight, Vector, constant_weight, given_weight, scaled, stored
+from roofwright.passes.fusion.weights import (
+    Array,
+    NewWeight,
+    Vector,
+    constant_weight,
+    given_weight,
+    in_groups,
+    scaled,
+    stored,
+)
 
 
 def convolutions_below(node: gs.Node, view: View) -> tuple[gs.Node, ...]:
@@ -48,8 +57,7 @@ def _folded(node: gs.Node, scale: Vector, shift: Vector, view: View) -> Iterator
 
 def _by_input_channel(weight: Array, vector: Vector, groups: int) -> tuple[Array, Vector]:
     """W as (g, M/g, C/g, k...) and the vector beside its third axis."""
-    grouped = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
-    return grouped, vector.reshape(groups, 1, weight.shape[1], *(1,) * (weight.ndim - 2))
+    return in_groups(weight, groups), vector.reshape(groups, 1, weight.shape[1], *(1,) * (weight.ndim - 2))
 
 
 def _scaled(weight: Array, scale: Vector, groups: int) -> Array:

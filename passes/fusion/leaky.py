@@ -74,8 +74,11 @@ class OneSlope(Rewrite):
     @classmethod
     def match(cls, node: gs.Node, view: View) -> Self | None:
         """The PRelu and its slope."""
-        slope = view.constant_value(view.input(node, 1))
-        if slope is None or slope.size == 0 or view.dtype(node.outputs[0]) != "float32":
+        source, slopes = node.inputs
+        if view.dtype(source) != "float32" or view.enlarges(slopes, source):  # runtimes take more slopes than values
+            return None
+        slope = view.constant_value(slopes)
+        if slope is None or slope.size == 0:
             return None
         alpha = float(slope.reshape(-1)[0])
         return cls(node, alpha) if np.all(slope == slope.reshape(-1)[0]) else None

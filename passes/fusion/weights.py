@@ -79,6 +79,13 @@ def _refuse_underflow(result: Array, weight: Array, factors: Vector, what: str) 
         raise Decline(f"a folded {what} is too small for {weight.dtype.name}")
 
 
+def in_groups(weight: Array, groups: int) -> Array:
+    """The weight of a convolution with its first axis parted; Decline where that does not come out even."""
+    if weight.shape[0] % groups:
+        raise Decline(f"its weight has {weight.shape[0]} rows, which do not make {groups} groups")
+    return weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+
+
 def constant_weight(node: gs.Node, position: int, view: View) -> Array | None:
     """The float weight at `position`; None where the node has none; Decline where it is not a constant (U2)."""
     tensor = view.input(node, position)

@@ -78,6 +78,9 @@ class Trial:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Once to see who reaches what, then guard by guard."""
+        if session.testsfailed:
+            self.tell("broken: not every test file could be read")
+            return True
         exchange = _Exchange(self.module)
         exchange.install(reporting(self.module))
         readers: dict[int, list[Any]] = {}

@@ -136,7 +136,8 @@ def einsum(d: Draft, x: str) -> str:
 def lstm(d: Draft, x: str) -> str:
     """A recurrent layer with states of zeros."""
     need(d.rank(x) == 3 and d.dtype == np.float32 and d.opset >= 14)
-    _, batch, width = d.shape(x)
+    steps, batch, width = d.shape(x)
+    need(steps * batch * width > 0)  # onnxruntime divides by it
     zero = np.zeros((1, batch, 2)) + d.pick(0.0, 0.0, -0.0, 0.5)
     y = d.many(
         "LSTM",

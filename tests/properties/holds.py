@@ -23,6 +23,7 @@ _STEPS = {"float16": 2.0**-9, "float32": 2.0**-21, "float64": 2.0**-49}
 _SLACK = 1e-9  # of two prices that are the same
 _SIZES = (2, 3)  # of symbolic dimensions
 _NUDGES, _FORGIVEN = 3, 8.0
+_MOST_AXES = 8
 
 
 def holds(model: onnx.ModelProto, target: str = "host", **options: Any) -> Report:
@@ -78,12 +79,17 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def _constant_bytes(graph: onnx.GraphProto) -> Iterator[int]:
-    yield from (numpy_helper.to_array(tensor).nbytes for tensor in graph.initializer)
+    yield from (numpy_helper.to_array(tensor).nbytes for tensor in graph.initializer if not _is_size(tensor))
     for node in graph.node:
         for attribute in node.attribute:
-            if node.op_type == "Constant":
+            if node.op_type == "Constant" and not _is_size(attribute.t):
                 yield attribute.ByteSize()
             yield from _constant_bytes(attribute.g)
+
+
+def _is_size(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor may be the sizes or the axes that an operator takes: rewrites write some."""
+    return tensor.data_type == onnx.TensorProto.INT64 and bool(np.prod(tensor.dims) <= _MOST_AXES)
 
 
 def settled(made: gs.Graph, machine: Any, options: Options, first: Report, priced: bool) -> None:

@@ -1,9 +1,11 @@
 """How a model is written does not matter: the same model comes out, and no rewrite is missed."""
 
+import gc
 import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 
 import onnx
 import pytest
@@ -47,6 +49,14 @@ def test_every_pass_fires_however_its_model_is_written(name: str, way: str) -> N
     comes_to_the_same(model_for(name), way)
 
 
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Graphs are full of cycles: without this the weights of several networks would wait for their end."""
+    yield
+    gc.collect()
+
+
+@pytest.mark.usefixtures("collected")
 @pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.slow) for way in WAYS])
 @pytest.mark.parametrize("name", SMALL)
 def test_networks_come_to_the_same(name: str, way: str) -> None:

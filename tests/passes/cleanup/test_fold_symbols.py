@@ -1,3 +1,5 @@
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -314,6 +316,21 @@ BUDGET = [
 @pytest.mark.parametrize("case", BUDGET, ids=str)
 def test_budget(case: Case, place: str) -> None:
     check(FoldConstants(), case, place)
+
+
+def test_tensors_with_an_entry_stay_so_that_no_new_one_gets_their_id() -> None:
+    graph = read(build('(float["n",4] x) => (float["n",4] y) { s = Shape(x) y = Expand(x, s) }'))
+    plan = FoldPlan(View(graph), 1 << 10)
+    for node in graph.nodes:
+        plan.visit(node)
+    known = {*plan.values, *plan.shapes._dims}
+    made = [weakref.ref(tensor) for node in graph.nodes for tensor in node.outputs if id(tensor) in known]
+    assert len(made) == 2
+    del node
+    for held in (graph.nodes, graph.inputs, graph.outputs):
+        held.clear()
+    gc.collect()
+    assert all(tensor() is not None for tensor in made)
 
 
 def test_gather_nd_folds() -> None:

@@ -273,6 +273,13 @@ UNRUN = [
         "{ c = BatchNormalization(x, g, t, m, v) y = Conv(c, u) }",
         arrays=norm(6),
     ),
+    Case(
+        "normalisation first, filters that do not fill their groups",
+        "(float[1,6,3,3] x) => (float[1,2,3,3] y) "
+        "{ c = BatchNormalization(x, g, t, m, v) y = Conv<group = 3, kernel_shape = [1, 1]>(c, w) }",
+        declines="do not make 3 groups",
+        arrays={"w": random(2, 2, 1, 1), **norm(6)},
+    ),
 ]
 UNRUN[0] = replace(UNRUN[0], text=UNRUN[0].text.replace("Normalization(", "Normalization<spatial = 0>("))
 UNRUN[1] = replace(UNRUN[1], arrays={**UNRUN[1].arrays, **norm(3)})

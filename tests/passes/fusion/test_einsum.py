@@ -4,7 +4,7 @@ from roofwright.passes.base import Decline
 from roofwright.passes.fusion import SplitEinsum
 from roofwright.passes.fusion.equation import parse
 from roofwright.targets import load_target
-from tests.passes.harness import PLACES, Case, check, counts, int64, random, run_pass, same
+from tests.passes.harness import PLACES, Array, Case, build, check, counts, int64, random, run_pass, same
 
 TWO = '({a} a, {b} b) => ({y} y) {{ y = Einsum<equation = "{e}">(a, b) }}'
 CONSTANT = '({a} a) => ({y} y) {{ y = Einsum<equation = "{e}">(a, w) }}'
@@ -100,6 +100,20 @@ def test_names_that_only_the_result_has_do_not_change_the_price() -> None:
     )
     assert [record.reason for record in named] == [record.reason for record in known]
     assert "as a loss" in known[0].reason
+
+
+@pytest.mark.parametrize(
+    ("text", "arrays"),
+    [
+        ('(double[2,4,5,7] a) => (double[2,4,5,5] y) { y = Einsum<equation="bhij,bhkj->bhik">(a, a) }', {}),
+        ('(float[4,5] a) => (float[5,3,2] y) { y = Einsum<equation="jik,jl->lik">(w, a) }', {"w": random(4, 3, 2)}),
+    ],
+    ids=["float64", "a constant in front"],
+)
+def test_types_and_constants_have_their_price(text: str, arrays: dict[str, Array]) -> None:
+    *_, result = run_pass(SplitEinsum(), build(text, arrays), target=load_target("kirin970"))
+    assert not result.changed
+    assert "as a loss" in result.records[0].reason
 
 
 @pytest.mark.parametrize("text", ["ijk->i", "...ijk->i", "i->i", "ij,j->i", "ij->ik", "...i->ik"])

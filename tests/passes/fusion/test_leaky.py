@@ -5,7 +5,7 @@ import pytest
 
 from roofwright.passes.fusion import FuseActivations
 from tests.passes.fusion.written_out import used
-from tests.passes.harness import PLACES, Case, attributes, check, float32, float64, run_pass
+from tests.passes.harness import PLACES, Case, attributes, check, float32, float64, int64, run_pass
 
 X = "(float[2,9] x) => (float[2,9] y)"
 C = {
@@ -34,6 +34,11 @@ CASES = [
         "also read by",
     ),
     case("one slope", f"{X} {{ y = PRelu(x, slopes) }}", "LeakyRelu"),
+    Case(
+        "one slope of more dimensions",
+        "(float[9] x) => (float[9] y) { p = PRelu(x, a) y = Reshape(p, s) }",
+        arrays={"a": float32([[0.1]]), "s": int64([9])},
+    ),
     case("slopes", f"{X} {{ y = PRelu(x, p) }}", None),
     case("a slope that a caller gives", "(float[9] x, float[1] a) => (float[9] y) { y = PRelu(x, a) }", None),
     Case("no slopes", "(float[0] x) => (float[0] y) { y = PRelu(x, a) }", arrays={"a": np.empty(0, np.float32)}),
