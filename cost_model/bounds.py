@@ -40,9 +40,7 @@ def touched(out: Any, kernel: Any, stride: Any, dilation: Any, size: Any) -> Int
     the input's edge is padding; where positions are not consecutive all of it is taken to be touched, so the count is
     never too high.
     """
-    out, kernel, stride, dilation, size = np.broadcast_arrays(
-        *(np.asarray(a, np.int64) for a in (out, kernel, stride, dilation, size))
-    )
+    out, kernel, stride, dilation, size = (np.asarray(a, np.int64) for a in (out, kernel, stride, dilation, size))
     common = np.gcd(stride, dilation)
     step, hole = stride // common, dilation // common
     classes = np.minimum(step, kernel)
@@ -140,7 +138,7 @@ class GraphBound:
         memory_s: graph inputs, weights and graph outputs once; all else could stay on chip. Where weights stream past
             the chip, whole tiles of them.
         shared_s: the busiest resource when each piece of work goes one way, with its engine seconds and its bytes.
-        turns_s: the longest turn of engines and memory: what only follows a result is loaded after it (`reach`).
+        turns_s: the longest sum of parts that cannot overlap: work, hand-overs and loads (`chain`, `turns`).
         request_s: what the call costs beside, whatever the graph.
         price: weight of each resource (engines, then memory) in the proof of `shared_s`; sums to 1.
     """

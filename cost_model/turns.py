@@ -1,98 +1,131 @@
-"""The bound of engines and memory that take turns: where `reach` says what must come after what, in seconds."""
+"""The bound of engines and memory that take turns: where `order` and `reach` say what must come after what, in seconds.
+
+The largest, over a few nodes b, of
+
+    T >= least time until all is done that b needs whole (`chain`) + (weights that any result of b meets - room) / rate
+
+and of the least time of the chain itself, in which the weights of a segment count like its work.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from roofwright.cost_model.floors import Options
-from roofwright.cost_model.graph_work import NodeWork
+from roofwright.cost_model.chain import arrivals_s
 from roofwright.cost_model.memory import effective_bytes_per_s
-from roofwright.cost_model.rates import ceil_div
-from roofwright.cost_model.reach import Weights, covering, weights_after
-from roofwright.cost_model.sharing import busiest
-from roofwright.cost_model.strip_maps import Maps
+from roofwright.cost_model.pieces import Pieces
+from roofwright.cost_model.reach import Meeting, met_after
+from roofwright.cost_model.systolic import streamed_tiles
 from roofwright.cost_model.traffic import is_cache
-from roofwright.cost_model.units import Floats, Ints, Nests
+from roofwright.cost_model.units import Floats, Ints
 from roofwright.targets import Engine, Simd, Simt, Systolic, Target
 
 _PLACES = 6  # nodes after which a turn is looked for: those before which most is computed, and after which most loaded
+_NECKS = 4  # of them through which all goes
 _WIDEST_BYTES = 4  # of an element in a register
 _VECTORS = 32  # registers of a core
-_PARTIAL_SUM_BYTES = 4
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """Work of a graph, and how it can be run.
+def turns_s(pieces: Pieces, target: Target, known_s: float = 0.0) -> float:
+    """Least seconds of a run in which work waits for results, and weights do.
 
-    Attributes:
-        works: nodes in execution order.
-        maps: their geometry.
-        nests: loop nests, the first pieces of `options`.
-        node: position in `works` of every piece.
-        options: ways to run each piece.
-        weight_bytes: weights of each nest, once, shape (nests,).
+    Args:
+        pieces: the work.
+        target: the machine.
+        known_s: turns that cannot be longer are not looked for.
     """
-
-    works: Sequence[NodeWork]
-    maps: Maps
-    nests: Nests
-    node: Ints
-    options: Options
-    weight_bytes: Floats
-
-
-def turns_s(pieces: Pieces, target: Target) -> float:
-    """Least seconds of a run in which weights wait for results; 0 where nothing is known to wait."""
-    if is_cache(target) or not len(pieces.nests):
+    if not len(pieces.options.piece):
         return 0.0
-    rate, room = effective_bytes_per_s(target.device_memory), weight_room_bytes(target)
-    streamed = _weights(pieces, target)
-    load_s = np.zeros(len(pieces.works))
-    load_s[list(streamed)] = [weights.fetched / rate for weights in streamed.values()]
-    engines = len(target.engines)
-    least_s = np.full(len(pieces.node), np.inf)
-    np.minimum.at(least_s, pieces.options.piece, pieces.options.engine_s)
-    compute_s = np.zeros(len(pieces.works))
-    np.add.at(compute_s, pieces.node, np.where(np.isfinite(least_s), least_s, 0.0))
-    promise_s = np.cumsum(compute_s) + load_s.sum() - np.cumsum(load_s)
-    best = 0.0
-    for at in np.argsort(-promise_s, kind="stable")[:_PLACES].tolist():
-        after_s = (weights_after(pieces.works, pieces.maps, at, streamed) - room) / rate
-        if after_s > 0:
-            best = max(best, after_s + _computing_s(pieces, covering(pieces.works, pieces.maps, at), engines))
+    loads = Loads.of(pieces, target)
+    places, promise_s = _places(pieces, loads)
+    *arrival_s, best = arrivals_s(pieces, target, loads.whole_s, loads.room_s, places)
+    for at, start_s, most_s in zip(places, arrival_s, promise_s, strict=True):
+        if most_s > max(best, known_s):
+            met_s = loads.seconds(met_after(pieces.works, pieces.maps, at))
+            best = max(best, start_s + max(met_s - loads.room_s, 0.0))
     return best
 
 
-def _computing_s(pieces: Pieces, of: np.ndarray, engines: int) -> float:
-    """Least seconds of the work of some nodes."""
-    options = pieces.options
-    ways = np.flatnonzero(of[pieces.node][options.piece])
-    ways = ways[np.argsort(options.piece[ways], kind="stable")]
-    loads = np.zeros((len(ways), engines))
-    loads[np.arange(len(ways)), options.engine[ways]] = options.engine_s[ways]
-    return busiest(loads, options.piece[ways], np.zeros(engines))[0]
+def _places(pieces: Pieces, loads: "Loads") -> tuple[list[int], list[float]]:
+    """Nodes after which a turn may be, with the most it may take: one between any two loads, the longest turns first.
+
+    Most are nodes whose result is all that what follows has of what came before: more depends on any part of it.
+    """
+    if not loads.whole_s.any():
+        return [], []
+    left_s = loads.whole_s.sum() - np.cumsum(loads.whole_s)
+    promise_s = np.cumsum(pieces.least_s) + left_s - loads.room_s
+    found: dict[float, int] = {}
+    for places, most in ((np.flatnonzero(pieces.necks), _NECKS), (np.arange(len(left_s)), _PLACES)):
+        for at in places[np.argsort(-promise_s[places], kind="stable")].tolist():
+            if len(found) < most and left_s[at] > loads.room_s and pieces.maps.step(pieces.works[at], "planes"):
+                found.setdefault(float(left_s[at]), at)
+    return list(found.values()), promise_s[list(found.values())].tolist()
 
 
-def _weights(pieces: Pieces, target: Target) -> dict[int, Weights]:
-    """Position of a node -> its weights; tiles count once, however often they are fetched for further rows."""
-    options, nests = pieces.options, pieces.nests
-    fetched = np.full(len(pieces.node), np.inf)
-    np.minimum.at(fetched, options.piece, options.fetched)
-    arrays = [engine.geometry for engine in target.engines if isinstance(engine.geometry, Systolic)]
-    once = nests.repeat.astype(np.float64) * nests.depth * nests.out_channels
-    visits = nests.steps.astype(np.float64)
-    for array in arrays:
-        if array.accumulator_bytes is not None:
-            visits = visits * ceil_div(nests.rows, max(array.accumulator_bytes // (array.cols * _PARTIAL_SUM_BYTES), 1))
-    share = np.maximum(fetched[: len(nests)] / visits / once, 1.0)
-    by_tap = all(array.conv_rows == "channels" for array in arrays)
-    return {
-        node: Weights(size, size * times, by_tap)
-        for node, size, times in zip(pieces.node.tolist(), pieces.weight_bytes.tolist(), share.tolist(), strict=False)
-        if size > 0 and np.isfinite(times)
-    }
+@dataclass(frozen=True)
+class Loads:
+    """Weights as the port sees them.
+
+    Attributes:
+        pieces: the work.
+        rate: bytes per second of the port.
+        arrays: those that fetch whole tiles for every fold, where all that may run a nest do.
+        nest: position of a node -> its nest, for nodes with weights; of several with the same weights the first.
+        whole_s: the port's seconds for all weights of each node, once; shape (nodes,).
+        room_s: seconds of weights that lie on the chip at a time.
+    """
+
+    pieces: Pieces
+    rate: float
+    arrays: Sequence[Systolic]
+    nest: dict[int, int]
+    whole_s: Floats
+    room_s: float
+
+    @classmethod
+    def of(cls, pieces: Pieces, target: Target) -> "Loads":
+        """Look at every node."""
+        rate, nodes = effective_bytes_per_s(target.device_memory), pieces.node[: len(pieces.nests)]
+        placed = np.zeros(len(pieces.node), bool)
+        placed[pieces.options.piece] = True
+        usable = (pieces.weight_bytes > 0) & placed[: len(nodes)] & (not is_cache(target))
+        names = {pieces.weight_name(nodes[at]): at for at in np.flatnonzero(usable)[::-1].tolist()}
+        loaded = np.array(sorted(names.values()), np.int64)
+        room_s = weight_room_bytes(target) / rate
+        found = cls(pieces, rate, _arrays(target), {}, np.zeros(len(pieces.works)), room_s)
+        found.nest.update(zip(nodes[loaded].tolist(), loaded.tolist(), strict=True))
+        nests = pieces.nests.take(loaded)
+        taps, channels = nests.kernel_h * nests.kernel_w, nests.in_channels * nests.repeat
+        found.whole_s[nodes[loaded]] = found._bytes(loaded, taps, channels) / rate
+        return found
+
+    def seconds(self, met: Sequence[Meeting]) -> float:
+        """The port's seconds for what is met of the weights of some nodes; of one node, the most."""
+        rows = [(self.nest[m.node], m.taps, m.channels) for m in met if m.node in self.nest]
+        at, taps, channels = np.array(rows, np.int64).reshape(-1, 3).T
+        most = np.zeros(len(self.pieces.nests))
+        np.maximum.at(most, at, self._bytes(at, taps, channels))
+        return float(most.sum()) / self.rate
+
+    def _bytes(self, at: Ints, taps: Ints, channels: Ints) -> Floats:
+        """Bytes of so many taps and input channels of some nests: those weights alone, or the tiles that hold them."""
+        nests = self.pieces.nests.take(at)
+        each = self.pieces.weight_bytes[at] / (nests.repeat * nests.depth * nests.out_channels)
+        least = taps * np.minimum(channels, nests.in_channels * nests.repeat) * nests.out_channels * each
+        if not self.arrays:
+            return np.asarray(least, np.float64)
+        tiles = [streamed_tiles(nests, taps, channels, a) * (a.rows * a.cols) for a in self.arrays]
+        return np.asarray(np.maximum(least, np.min(tiles, axis=0) * each), np.float64)
+
+
+def _arrays(target: Target) -> Sequence[Systolic]:
+    """The arrays, where weights stream past the chip and nothing else multiplies."""
+    units = [engine.geometry for engine in target.engines if engine.macs_per_clock]
+    arrays = [unit for unit in units if isinstance(unit, Systolic) and unit.dataflow == "weight_stationary"]
+    held = any("weights" in memory.holds for memory in target.memories[:-1])
+    return arrays if len(arrays) == len(units) and not held else []
 
 
 def weight_room_bytes(target: Target) -> float:

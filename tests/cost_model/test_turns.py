@@ -1,7 +1,11 @@
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from roofwright.cost_model import GraphModel, estimate
-from roofwright.cost_model.turns import weight_room_bytes
+from roofwright.cost_model.pieces import Pieces
+from roofwright.cost_model.turns import Loads, weight_room_bytes
 from roofwright.graph import read
 from roofwright.targets import Target
 from tests.builders import model
@@ -40,15 +44,28 @@ def test_computation_before_and_weights_after_add_up() -> None:
     target = streaming(None, bytes_per_s=2.0)
     bound = estimate(NETWORK, target).bound.graph
     computing = 9 * 2 * 4096  # folds of the first convolution: two blocks of filters, tap by tap
-    # An element of its result is one of the 16 channels that c reads, and reaches all that y reads.
-    loaded = 64 * 16 * 4 / 16 + 64 * 64 * 4 - weight_room_bytes(target)
-    pooling = bound.turns_s - computing - loaded / 2
+    # An element of its result is one of the 16 channels that c reads, and so of the first of its two blocks of 8;
+    # that reaches all that y reads. The first weights of all took 8 cycles to shift in.
+    loaded = 64 * 8 * 4 + 64 * 64 * 4 - weight_room_bytes(target)
+    pooling = bound.turns_s - 8 - computing - loaded / 2
     assert 0 <= pooling < 0.05 * computing
     assert bound.total_s == max(bound.turns_s, bound.memory_s, bound.compute_s)
 
 
 def test_room_for_all_weights_leaves_nothing_to_wait_for() -> None:
-    assert estimate(NETWORK, streaming(1 << 20)).bound.graph.turns_s == 0.0
+    bound = estimate(NETWORK, streaming(1 << 20)).bound.graph
+    assert bound.turns_s == pytest.approx(bound.compute_s)
+
+
+def test_weights_that_two_nodes_share_are_loaded_once() -> None:
+    text = """g (float[1,8,8,8] x) => (float[1,8,8,8] y) { a = Conv(x, u)  b = Conv(a, v)  y = Conv(b, OTHER) }"""
+    target = streaming(None, bytes_per_s=2.0)
+    for other, seconds in (("w", [128.0] * 3), ("v", [128.0, 128.0, 0.0])):
+        weights: dict[str, Any] = dict.fromkeys({"u", "v", other}, (8, 8, 1, 1))
+        graph = GraphModel.of(read(model(text.replace("OTHER", other), **weights)))
+        costing = estimate(graph, target).costing
+        pieces = Pieces.of(costing.kernels, costing.prices, target, graph.maps)
+        assert Loads.of(pieces, target).whole_s.tolist() == seconds
 
 
 def test_no_estimate_is_below_it() -> None:
