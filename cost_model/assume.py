@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from roofwright.cost_model.dtypes import itemsize_bits
 from roofwright.targets import Target
@@ -22,7 +23,12 @@ class Storage:
 def storage_of(dtype: str, target: Target) -> Storage:
     """The target's assumption for `dtype`, or the dtype itself where the target assumes nothing."""
     assumed = target.assume.get(dtype)
-    return Storage(assumed.storage, assumed.multiply) if assumed else Storage(dtype, dtype)
+    return _storage(assumed.storage, assumed.multiply) if assumed else _storage(dtype, dtype)
+
+
+@cache
+def _storage(storage: str, multiply: str) -> Storage:
+    return Storage(storage, multiply)
 
 
 def assumptions(dtypes: Iterable[str], target: Target) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from roofwright.cost_model.rates import ceil_div, round_up
-from roofwright.cost_model.tiles import Problem, Tiles, footprint
+from roofwright.cost_model.tiles import Footprint, Problem, Tiles
 from roofwright.cost_model.units import Bools, Floats, Ints
 
 ROWS, OUT, IN = range(3)  # positions in `tiles.ORDERS`: which loop is innermost
@@ -91,9 +91,8 @@ class Room:
             limit = np.minimum(limit, np.divide(free, unit, out=np.where(free >= 0, np.inf, -1.0), where=unit > 0))
         return np.asarray(np.clip(np.floor(limit + 1e-9), 0, 2**40), np.int64)
 
-    def holds(self, problem: Problem, tiles: Tiles) -> tuple[Bools, Floats]:
-        """Whether tiles fit, and their bytes in all memories together."""
-        f = footprint(problem, tiles, self.copies)
+    def holds(self, problem: Problem, f: Footprint) -> tuple[Bools, Floats]:
+        """Whether tiles of this footprint fit, and their bytes in all memories together."""
         total = Bytes(f.inputs * f.in_copies, f.weights * f.weight_copies, f.partials * f.out_copies)
         main, weights, sums = self.split(problem, total)
         fits = (main <= self.main) & (weights <= self.weights) & (sums <= self.sums)

@@ -11,7 +11,12 @@ from functools import cached_property
 
 import numpy as np
 
+from roofwright.cost_model.ahead import KernelTiles, Room
+from roofwright.cost_model.channel_cost import ChannelCost, channel_costs
+from roofwright.cost_model.channel_prices import in_channels
+from roofwright.cost_model.channel_traffic import by_channels
 from roofwright.cost_model.cutting import Extents, Pipeline, extents, overflows, pipeline, read_tilings, tiling_of
+from roofwright.cost_model.first_shift import hidden_s
 from roofwright.cost_model.kernels import KernelWork, gather, op_by_op, scheduled, stored_outputs
 from roofwright.cost_model.losses import Evaluations
 from roofwright.cost_model.memory import effective_bytes_per_s
@@ -27,10 +32,11 @@ from roofwright.cost_model.roof import Roof, roof
 from roofwright.cost_model.schedule import Schedule, Tiling
 from roofwright.cost_model.shares import with_shares
 from roofwright.cost_model.slices import Kept, slices
-from roofwright.cost_model.stages import Feed, kernel_tiles
+from roofwright.cost_model.stages import Feed, kernel_tiles, port_of
+from roofwright.cost_model.steady import Steady, steady
 from roofwright.cost_model.strip_cost import StripCost, strip_costs
 from roofwright.cost_model.strip_traffic import stripped
-from roofwright.cost_model.tight import tighten
+from roofwright.cost_model.tight import Known, tighten
 from roofwright.cost_model.timeline import Timeline, timeline
 from roofwright.cost_model.traffic import (
     Traffic,
@@ -56,7 +62,7 @@ class Estimate:
         timeline: when everything happens at the burst clock, without launches and the link.
         latency_s: weights in device memory, input on the host, output back on the host.
         device_s: latency without the link.
-        period_s: steady state of back-to-back requests.
+        steady: back-to-back requests.
         link_bytes: input and output over the host link.
         on_chip_bytes: most bytes on chip at a time (explicit memories).
         clock_ratio: sustained over burst clock; 1.0 where the machine does not throttle.
@@ -74,12 +80,17 @@ class Estimate:
     timeline: Timeline
     latency_s: float
     device_s: float
-    period_s: float
+    steady: Steady
     link_bytes: float
     on_chip_bytes: float
     clock_ratio: float
     not_modelled: tuple[tuple[str, str, str], ...]
     costing: "Costing"
+
+    @property
+    def period_s(self) -> float:
+        """From one of back-to-back requests to the next."""
+        return self.steady.period_s
 
     @cached_property
     def bound(self) -> Roof:
@@ -140,7 +151,9 @@ def estimate(
 
 def _kernels(model: GraphModel, schedule: Schedule | None) -> tuple[KernelWork, ...]:
     partition = op_by_op(model.works) if schedule is None else scheduled(model.works, schedule)
-    return tuple(gather(partition, model.works, model.outputs))
+    known: dict[tuple[int, ...], KernelWork] = model.memo.once("works", (), dict)
+    found = tuple(gather(partition, model.works, model.outputs, known))
+    return model.memo.once("partition", found, lambda: found)  # the same kernels, whoever wrote them down
 
 
 def _operands(kernels: Sequence[KernelWork], target: Target) -> tuple[Operands, Ints]:
@@ -164,7 +177,8 @@ class Costing:
         outputs: tensors whose bytes the caller reads.
         prices, held, moved, size, passing, cut: compute, what stays on chip, off-chip bytes, extents of the loops,
             operands that need room, tiles.
-        strips: position of a kernel that runs in strips -> what they cost.
+        strips: position of a kernel that runs in strips of rows -> what they cost.
+        channels: position of a kernel that runs in strips of channels -> what they cost.
     """
 
     model: GraphModel
@@ -178,6 +192,7 @@ class Costing:
     passing: Passing
     cut: Pipeline
     strips: Mapping[int, StripCost]
+    channels: Mapping[int, ChannelCost]
 
     @classmethod
     def of(cls, model: GraphModel, target: Target, schedule: Schedule | None = None) -> "Costing":
@@ -195,21 +210,25 @@ class Costing:
         kept = model.memo.same(held.kept)  # most schedules of one graph differ in less than what they keep
         least = once("traffic", (kernels, kept, target), lambda: traffic(kernels, target, kept, operands))
         strips = strip_costs(kernels, kept, schedule, model, target)
+        channels = channel_costs(kernels, kept, schedule, model, target)
         floor_s = least.least_bytes / effective_bytes_per_s(target.device_memory)
         alone = (kernels, kept, target, *strips.values())
         prices = once("prices", alone, lambda: price(kernels, target, floor_s, strips, model.memo))
         prices = with_shares(prices, kernels, schedule, target, model.batch, strips)
-        prices = overlapped(prices, kernels, schedule, strips, target)
+        prices = overlapped(prices, kernels, schedule, strips, target, model.memo)
+        prices, groups = in_channels(prices, schedule, channels, target, model.memo)
         moved = least.times(prices.off_chip_factor, target)
         size = once("size", (kernels, prices), lambda: extents(kernels, prices))
         written = read_tilings(schedule, size, target)
         through = (operands, roles, kept, prices.nests, prices.anchor)
         passing = once("passing", through, lambda: Passing.of(*through))
         cut = pipeline(moved, held.local_bytes, passing, size, prices.busy_s, target, written)
-        tight = overflows(cut, passing, target) & ~np.isin(np.arange(len(kernels)), list(strips))
-        moved, cut = tighten(kernels, prices, held, moved, cut, target, written, tight)
+        tight = overflows(cut, passing, target) & ~np.isin(np.arange(len(kernels)), [*strips, *channels])
+        known = once("tilings", (target,), Known)
+        moved, cut = tighten(kernels, prices, held, moved, cut, target, written, tight, known)
         moved, cut = stripped(moved, cut, strips, held.local_bytes, prices.off_chip_factor)
-        return cls(model, target, kernels, outputs, prices, held, moved, size, passing, cut, strips)
+        moved, cut = by_channels(moved, cut, channels, groups, held.local_bytes, target)
+        return cls(model, target, kernels, outputs, prices, held, moved, size, passing, cut, strips, channels)
 
     def estimate(self, resident_weights: bool = False) -> Estimate:
         """Run the timeline and account for every second; see the module's `estimate`."""
@@ -231,7 +250,7 @@ class Costing:
             timeline=burst,
             latency_s=totals[-1],
             device_s=device_s,
-            period_s=max(steady_s, *link_s),
+            steady=steady(self.kernels, self.outputs, steady_s, link_bytes, link_s, target),
             link_bytes=link_bytes,
             on_chip_bytes=self.on_chip_bytes,
             clock_ratio=ratio,
@@ -242,6 +261,11 @@ class Costing:
     def bytes_of(self, operand: Operand) -> float:
         """Bytes of an operand as the target stores it."""
         return operand_bytes(operand, self.target)
+
+    @cached_property
+    def apart(self) -> Mapping[int, StripCost | ChannelCost]:
+        """Kernels that run in strips, of rows or of channels, and what these cost."""
+        return {**self.strips, **self.channels}
 
     @property
     def on_chip_bytes(self) -> float:
@@ -266,38 +290,60 @@ class Costing:
             return np.zeros(len(self.kernels))
         return np.maximum(on_chip.capacity_bytes - self.cut.footprint_bytes, 0.0)
 
-    def timeline(self, *, slower: float = 1.0, window: int = 0, moved: Traffic | None = None) -> Timeline:
+    def timeline(
+        self,
+        *,
+        slower: float = 1.0,
+        window: int = 0,
+        rooms: Mapping[int, Room] | None = None,
+        moved: Traffic | None = None,
+    ) -> Timeline:
         """When everything happens.
 
         Args:
             slower: factor on all computation (a throttled clock).
-            window: plan prefetches anew, so many kernels ahead; 0 follows the schedule's own.
+            window: plan prefetches anew, so many kernels ahead; 0 follows the schedule's own plan.
+            rooms: plan them where there is room for which kernel's weights.
             moved: other traffic than the costing's own.
         """
+        usual = moved is None and slower == 1.0
+        tiles = self.tiles if usual else self._tiles(moved or self.moved, slower)
+        if not holds_weights(self.target):  # the queue fills by itself, in the order of the kernels
+            window = len(tiles)
+        known: dict[object, Makespan] = self.model.memo.once("spans", (), dict)
+        plan = None if window else self.held.plan
+        return timeline(tiles, port_of(self.target), window=window, plan=plan, rooms=rooms, known=known)
+
+    @cached_property
+    def tiles(self) -> list[KernelTiles]:
+        """Kernels as the timeline takes them, with the costing's own traffic at the burst clock."""
+        return self._tiles(self.moved, 1.0)
+
+    def _tiles(self, moved: Traffic, slower: float) -> list[KernelTiles]:
         engines = [self.target.engines[e] if e >= 0 else None for e in self.prices.engine.tolist()]
         feed = Feed(
             busy_s=np.maximum(self.prices.busy_s, self.prices.inner_s) * slower,
+            fill_s=hidden_s(self.kernels, self.prices, self.held.kept, self.model) * slower,
             engines=[engine.name if engine else "" for engine in engines],
             serial=[engine is not None and not overlaps_memory(engine) for engine in engines],
             spare_bytes=self.spare_bytes,
         )
-        tiles = kernel_tiles(moved or self.moved, self.cut, feed, self.target)
-        if not holds_weights(self.target):  # the queue fills by itself, in the order of the kernels
-            window = len(tiles)
-        known: dict[object, Makespan] = self.model.memo.once("spans", (), dict)
-        return timeline(tiles, shared_port=True, window=window, plan=None if window else self.held.plan, known=known)
+        tiles = kernel_tiles(moved, self.cut, feed, self.target)
+        for at in self.held.late:
+            tiles[at] = replace(tiles[at], late=True)
+        return tiles
 
     def tiling(self, at: int) -> Tiling | None:
         """How kernel `at` is cut at the on-chip memory; None where a cache decides, or strips."""
         on_chip = self.target.on_chip
-        if on_chip is None or is_cache(self.target) or at in self.strips:
+        if on_chip is None or is_cache(self.target) or at in self.apart:
             return None
         return tiling_of(self.cut, at, self.size, on_chip.name)
 
     def slices(self, at: int) -> list[Slice]:
         """What kernel `at` alone holds on chip."""
-        if at in self.strips:
-            return list(self.strips[at].buffers)
+        if at in self.apart:
+            return list(self.apart[at].buffers)
         if at not in self._slices:
             kept = Kept(self.kernels[at], at, self.cut, self.size, self._input_shares[at], self.held.kept[at])
             self._slices[at] = slices(kept, self.target)
@@ -313,9 +359,10 @@ class Costing:
         return shares
 
     def roof(self, burst: Timeline) -> Roof:
-        """Proven bounds; a kernel must move everything once itself, without what was loaded ahead of it."""
-        ahead_bytes = burst.prefetched_s * effective_bytes_per_s(self.target.device_memory)
-        crossing_bytes = np.maximum(self.moved.least_bytes - ahead_bytes, 0.0)
+        """Proven bounds; a kernel must move everything once itself, but what others' time carries for it."""
+        elsewhere_s = burst.prefetched_s + np.append(burst.taken_s, 0.0)[1:]
+        elsewhere_bytes = elsewhere_s * effective_bytes_per_s(self.target.device_memory)
+        crossing_bytes = np.maximum(self.moved.least_bytes - elsewhere_bytes, 0.0)
         return roof(self.kernels, self.prices, self.target, self.outputs, crossing_bytes, self.model.maps)
 
     def _saved(self, usual: Timeline) -> float:
@@ -327,7 +374,8 @@ class Costing:
 
     def _evaluations(self, burst: Timeline, slower_s: Floats, link_s: float) -> Evaluations:
         prices, memory = self.prices, self.target.device_memory
-        moving_s = self.moved.total_bytes / effective_bytes_per_s(memory) + near_seconds(self.moved, self.target)
+        crossing = self.moved.total_bytes if memory.ports == 1 else self.moved.busiest_bytes
+        moving_s = crossing / effective_bytes_per_s(memory) + near_seconds(self.moved, self.target)
         spans = np.diff(burst.end_s, prepend=0.0)
         launches = launch_seconds(self.kernels, prices, self.target)
         device_s = float(spans.sum() + slower_s.sum() + launches.sum())

@@ -36,6 +36,14 @@ class Searched:
 
 
 @dataclass(frozen=True)
+class Grouped:
+    """A kernel in groups of channels: bytes loaded before its first step, as (constants, others); stored after all."""
+
+    first_bytes: tuple[float, float]
+    last_bytes: float
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """How each of n kernels is cut into tiles along its streamed operand; arrays of shape (n,).
 
@@ -48,6 +56,8 @@ class Pipeline:
         slice: rows (weights stay) or output channels of one tile; the whole extent where copies are not cut.
         searched: kernel -> tiles along several loops, where one is not enough to fit; repeat and slice do not count.
         spread: kernels whose weights are loaded again with every tile.
+        abreast: kernel -> engines that work at the same time, where a tile is a strip of each.
+        grouped: kernel -> what it loads and stores around its tiles, where these are groups of channels.
     """
 
     tiles: Ints
@@ -58,6 +68,8 @@ class Pipeline:
     slice: Ints
     searched: Mapping[int, Searched] = field(default_factory=dict)
     spread: frozenset[int] = frozenset()
+    grouped: Mapping[int, Grouped] = field(default_factory=dict)
+    abreast: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,7 @@ def pipeline(
     def footprint(tiles: Ints) -> Floats:
         return on_chip(*_sizes_of(tiles, extents.repeat, extent, image))[1]
 
-    needed = _fitting(wanted, most, footprint, _room(passing, target))
+    needed = _fitting(wanted, np.where(written.repeat > 0, wanted, most), footprint, _room(passing, target))
     repeat, slice_ = _sizes_of(needed, extents.repeat, extent, image)
     repeat = np.where(written.repeat > 0, written.repeat, repeat)
     slice_ = np.where(written.slice > 0, np.minimum(written.slice, extent), slice_)

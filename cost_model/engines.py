@@ -12,17 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from roofwright.cost_model import vector_unit
+from roofwright.cost_model import systolic, vector_unit
 from roofwright.cost_model.assume import Storage, storage_of
 from roofwright.cost_model.graph_work import NodeWork
 from roofwright.cost_model.matrix_unit import unit_time
+from roofwright.cost_model.memo import Memo
 from roofwright.cost_model.units import Floats, Ints, Nests
 from roofwright.targets import Engine, Target
+
+_KNOWN = Memo(most=8)  # targets
+_MOST = 1 << 16  # nests
 
 
 @dataclass(frozen=True)
 class MatrixTable:
-    """Every nest on every engine; arrays of shape (engines, nests), inf where an engine cannot run a nest."""
+    """Every nest on every engine; arrays of shape (engines, nests), inf where an engine cannot run a nest.
+
+    `fill_s` is what of `busy_s` passes before the first row: earlier work may hide it (`systolic.ends`).
+    """
 
     padded_s: Floats
     busy_s: Floats
@@ -30,15 +37,53 @@ class MatrixTable:
     factor: Floats
     algorithm: NDArray[np.object_]
     tile: Ints  # (engines, nests, 3)
+    fill_s: Floats
 
     @property
     def length_s(self) -> Floats:
         """What decides between engines: compute, or the on-chip memory that feeds it."""
         return np.maximum(self.busy_s, self.inner_s)
 
+    def take(self, index: Ints) -> "MatrixTable":
+        """The nests at `index`."""
+        return MatrixTable(*(values[:, index] for values in vars(self).values()))
+
+    def with_more(self, other: "MatrixTable") -> "MatrixTable":
+        """These nests, then those of `other`."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return MatrixTable(*(np.concatenate(pair, axis=1) for pair in pairs))
+
 
 def matrix_table(nests: Nests, storage: Sequence[Storage], classes: Sequence[str], target: Target) -> MatrixTable:
-    """Price nests on all engines: one vectorised call per engine and dtype."""
+    """Price nests on all engines: what was not met on this target before, one vectorised call per engine and dtype."""
+    return _KNOWN.once("priced", (target,), _Priced).table(nests, [held.multiply for held in storage], classes, target)
+
+
+class _Priced:
+    """Nests that were priced on one target: layers of one shape, schedule after schedule, cost the same."""
+
+    def __init__(self) -> None:
+        self.place: dict[tuple[object, ...], int] = {}
+        self.known: MatrixTable | None = None
+
+    def table(self, nests: Nests, dtypes: Sequence[str], classes: Sequence[str], target: Target) -> MatrixTable:
+        """Every nest on every engine."""
+        if len(self.place) > _MOST:
+            self.place, self.known = {}, None
+        rows = list(zip(*(getattr(nests, name).tolist() for name in vars(nests)), dtypes, classes, strict=True))
+        new: dict[tuple[object, ...], int] = {}
+        for at, row in enumerate(rows):
+            if row not in self.place and row not in new:
+                new[row] = at
+        if new or self.known is None:
+            which = np.array(list(new.values()), np.int64)
+            more = _table(nests.take(which), np.array(dtypes, str)[which], np.array(classes, str)[which], target)
+            self.known = more if self.known is None else self.known.with_more(more)
+            self.place.update(zip(new, range(len(self.place), len(self.place) + len(new)), strict=True))
+        return self.known.take(np.array([self.place[row] for row in rows], np.int64))
+
+
+def _table(nests: Nests, dtypes: NDArray[np.str_], classes: NDArray[np.str_], target: Target) -> MatrixTable:
     shape = (len(target.engines), len(nests))
     table = MatrixTable(
         np.full(shape, np.inf),
@@ -47,18 +92,33 @@ def matrix_table(nests: Nests, storage: Sequence[Storage], classes: Sequence[str
         np.ones(shape),
         np.full(shape, "", object),
         np.zeros((*shape, 3), np.int64),
+        np.zeros(shape),
     )
-    kinds, dtypes = np.array(classes, str), np.array([held.multiply for held in storage], str)
     for row, engine in enumerate(target.engines):
         for dtype in engine.macs_per_clock:
-            at = np.flatnonzero((dtypes == dtype) & np.isin(kinds, engine.runs))
+            at = np.flatnonzero((dtypes == dtype) & np.isin(classes, engine.runs))
             if not len(at):
                 continue
             times = unit_time(nests.take(at), engine, target, dtype)
             table.padded_s[row, at], table.busy_s[row, at] = times.padded_s, times.busy_s
             table.inner_s[row, at], table.factor[row, at] = times.inner_s, times.off_chip_factor
             table.algorithm[row, at], table.tile[row, at] = times.algorithm, times.tile
+            if engine.kind == "systolic":
+                table.fill_s[row, at] = np.where(np.isfinite(times.busy_s), systolic.fill_s(engine, target, dtype), 0.0)
     return table
+
+
+def array_ends(nests: Nests, storage: Sequence[Storage], engine: Engine, target: Target) -> systolic.Ends:
+    """What products on one engine share with those before and after them."""
+    dtypes = np.array([held.multiply for held in storage], str)
+    none = np.zeros(len(nests))
+    found = systolic.Ends(none.copy(), none.copy(), none.copy(), none.astype(np.int64))
+    for dtype in dict.fromkeys(dtypes.tolist()):
+        at = np.flatnonzero(dtypes == dtype)
+        part = systolic.ends(nests.take(at), engine, target, dtype)
+        for name in systolic.Ends.__dataclass_fields__:
+            getattr(found, name)[at] = getattr(part, name)
+    return found
 
 
 def lane_dtype(dtype: str, engine: Engine) -> str:
@@ -71,6 +131,11 @@ def lane_dtype(dtype: str, engine: Engine) -> str:
 def has_lanes(node: NodeWork) -> bool:
     """Whether a node has elementwise work."""
     return bool(node.work.lane_ops or node.work.special_ops)
+
+
+def holds_constant(node: NodeWork) -> bool:
+    """Whether the operand that an array holds is known before anything runs."""
+    return len(node.work.reads) > 1 and node.work.reads[1].constant
 
 
 def node_dtype(node: NodeWork) -> str:

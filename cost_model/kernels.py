@@ -90,7 +90,10 @@ def scheduled(works: Sequence[NodeWork], schedule: Schedule) -> list[list[NodeWo
 
 
 def gather(
-    partition: Sequence[Sequence[NodeWork]], works: Sequence[NodeWork], outputs: Iterable[str]
+    partition: Sequence[Sequence[NodeWork]],
+    works: Sequence[NodeWork],
+    outputs: Iterable[str],
+    known: dict[tuple[int, ...], KernelWork] | None = None,
 ) -> list[KernelWork]:
     """Kernels with their outside operands.
 
@@ -98,7 +101,11 @@ def gather(
         partition: nodes of each kernel, in execution order.
         works: all nodes of the graph, views included (for aliases).
         outputs: names of the graph's outputs.
+        known: kernels of other partitions of these nodes, by the ids of theirs: who else reads what the same nodes make
+            is the same in all.
     """
+    known = {} if known is None else known
+    keys = [tuple(map(id, nodes)) for nodes in partition]
     alias = storage_names(works)
     kept = frozenset(alias.get(name, name) for name in outputs)
     readers: dict[str, set[int]] = {}
@@ -106,7 +113,10 @@ def gather(
         for node in nodes:
             for operand in node.work.reads:
                 readers.setdefault(alias.get(operand.name, operand.name), set()).add(index)
-    return [_kernel(index, nodes, alias, kept, readers) for index, nodes in enumerate(partition)]
+    for index, (key, nodes) in enumerate(zip(keys, partition, strict=True)):
+        if key not in known:
+            known[key] = _kernel(index, nodes, alias, kept, readers)
+    return [known[key] for key in keys]
 
 
 def _kernel(

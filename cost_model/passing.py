@@ -36,7 +36,8 @@ class Slice:
     """A buffer of a tensor's tiles: bytes of one copy, and 2 copies where the next tile loads meanwhile.
 
     A buffer in one copy holds the tensor whole, every tile with its own place there, or the part of it that strips
-    need now. `first_node` and `last_node`: the nodes of a strip that need it; None: all.
+    need now. `first_node` and `last_node`: the nodes of a strip that need it; None: all. `engine`: whose strips it is
+    for, where several share them.
     """
 
     tensor: str
@@ -44,6 +45,7 @@ class Slice:
     copies: int
     first_node: int | None = None
     last_node: int | None = None
+    engine: str = ""
 
 
 def role(kernel: KernelWork, operand: Operand, is_read: bool) -> Role:

@@ -6,13 +6,21 @@ up when they share one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roofwright.cost_model.assume import Storage, storage_of
-from roofwright.cost_model.engines import MatrixTable, assign, has_lanes, lane_seconds, matrix_table, node_dtype
+from roofwright.cost_model.engines import (
+    MatrixTable,
+    assign,
+    has_lanes,
+    holds_constant,
+    lane_seconds,
+    matrix_table,
+    node_dtype,
+)
 from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.memo import Memo
 from roofwright.cost_model.strip_cost import StripCost
@@ -30,6 +38,7 @@ class Prices:
         ideal_s: useful direct MACs at the peak of the special unit (T0).
         padded_s: steady-state compute with the unit's shape and ops it cannot do (T1).
         busy_s: compute at the real batch with fill, drain, shifts and partial waves (T2).
+        fill_s: what of `busy_s` passes before the first row and may be hidden by earlier kernels (`systolic.ends`).
         inner_s: least time of on-chip levels that feed the engine.
         off_chip_factor: bytes the engine's own blocking really moves over the compulsory ones, 1.0 or more.
         engine: position in `target.engines` of the engine that runs the kernel; -1 where no engine can.
@@ -46,6 +55,7 @@ class Prices:
     ideal_s: Floats
     padded_s: Floats
     busy_s: Floats
+    fill_s: Floats
     inner_s: Floats
     off_chip_factor: Floats
     engine: Ints
@@ -100,6 +110,8 @@ def price(
     on, beside = assign(matrix_s, vector_s, floor_s, target.stack.handover_s)
     here = (on[owner], np.arange(len(owner)))
     able, lanes_s = np.isfinite(matrix_s[on, np.arange(count)]), vector_s[beside, np.arange(count)]
+    away = (on != beside) & (anchor >= 0) & (lanes_s > 0)  # there and back, as `assign` counts it
+    lanes_s = np.where(away, lanes_s + 2 * target.stack.handover_s, lanes_s)
     engine = np.where(anchor >= 0, np.where(able, on, -1), np.where(np.isfinite(lanes_s), beside, -1))
     combine = _combined(on == beside, np.where(np.isfinite(lanes_s), lanes_s, 0.0))
 
@@ -118,6 +130,7 @@ def price(
         ideal_s=total(np.divide(stacked.macs, peak, out=np.zeros_like(macs), where=peak > 0)),
         padded_s=combine(total(table.padded_s[here])),
         busy_s=combine(total(table.busy_s[here])),
+        fill_s=combine(total(table.busy_s[here])) - combine(total(table.busy_s[here] - table.fill_s[here])),
         inner_s=total(table.inner_s[here]),
         off_chip_factor=factor,
         engine=engine,
@@ -135,10 +148,18 @@ def price(
 def _nests(
     kernels: Sequence[KernelWork], target: Target
 ) -> tuple[Ints, Floats, list[Storage], list[str], Nests, MatrixTable]:
-    """All nests: owner, copies, dtype and class of each, side by side, and what each costs on every engine."""
+    """All nests: owner, copies, dtype and class of each, side by side, and what each costs on every engine.
+
+    Constant weights of a kernel's second and further products are shifted in behind the product before.
+    """
     nests, owner, copies, storage, classes = _flatten(kernels, target)
     stacked = Nests.of(nests)
-    return owner, copies, storage, classes, stacked, matrix_table(stacked, storage, classes, target)
+    table = matrix_table(stacked, storage, classes, target)
+    again = np.append(False, owner[1:] == owner[:-1])[: len(owner)]
+    again &= np.array([holds_constant(node) for kernel in kernels for node, _ in kernel.nests], bool)
+    busy_s = np.where(again, table.busy_s - table.fill_s, table.busy_s)
+    table = replace(table, busy_s=busy_s, fill_s=np.where(again, 0.0, table.fill_s))
+    return owner, copies, storage, classes, stacked, table
 
 
 def _summed(values: Floats, owner: Ints, copies: Floats, count: int) -> Floats:

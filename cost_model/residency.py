@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from roofwright.cost_model.ahead import Prefetched
 from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.memory import effective_bytes_per_s
 from roofwright.cost_model.schedule import Kernel, Schedule
 from roofwright.cost_model.schedule_check import peak_bytes
-from roofwright.cost_model.timeline import Prefetched
 from roofwright.cost_model.traffic import Traffic, operand_bytes
 from roofwright.cost_model.units import Floats
 from roofwright.targets import Target
@@ -25,6 +25,7 @@ class Residency:
         kept: names of operands found on chip and of results left there.
         local_bytes: bytes of tensors that stay beyond one kernel and are live during this one, shape (n,).
         plan: loads that travel during earlier kernels.
+        late: kernels whose last results are stored while the next one runs.
         placed_bytes: the most bytes of buffers with an address that are live at a time, those of later kernels that
             are loaded ahead included.
     """
@@ -33,6 +34,7 @@ class Residency:
     local_bytes: Floats
     plan: tuple[Prefetched, ...]
     placed_bytes: int = 0
+    late: frozenset[int] = frozenset()
 
 
 def residency(
@@ -68,7 +70,9 @@ def _scheduled(
             if buffer.tensor in made and buffer.tensor not in outputs and last_read.get(buffer.tensor, 0) <= until:
                 kept[kernel.index].add(buffer.tensor)
     placed = max(peak_bytes(schedule, target.on_chip.name), default=0) if target.on_chip else 0
-    return Residency(tuple(frozenset(names) for names in kept), local, tuple(_plan(schedule.kernels, target)), placed)
+    late = frozenset(k.index for k in schedule.kernels if any(b.stored is not None for b in k.buffers))
+    stays, plan = tuple(frozenset(names) for names in kept), tuple(_plan(schedule.kernels, target))
+    return Residency(stays, local, plan, placed, late)
 
 
 def _cached(kernels: Sequence[KernelWork], outputs: Collection[str], target: Target) -> Residency:

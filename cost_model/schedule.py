@@ -64,6 +64,9 @@ class Placement:
         until: the last kernel that finds the tensor here; None: this kernel only.
         first_node, last_node: in a kernel that runs in strips, positions of the nodes from and up to which every strip
             holds the buffer; outside of them its bytes may hold something else. None: the kernel holds it throughout.
+        stored: the next kernel, where the results that are still here when this one has computed them are stored while
+            that one runs, before it loads anything; None: all are stored before it starts.
+        engine: the engine whose strips it is for, where several share a kernel's; "": whoever runs the kernel.
     """
 
     tensor: str
@@ -74,9 +77,14 @@ class Placement:
     until: int | None = None
     first_node: int | None = None
     last_node: int | None = None
+    engine: str = ""
+    stored: int | None = None
 
     def __post_init__(self) -> None:
         """Reject empty buffers, negative addresses and nodes out of order."""
+        throughout = self.first_node is None and self.last_node is None
+        if throughout and self.bytes >= 1 and self.copies >= 1 and (self.offset_bytes or 0) >= 0:
+            return
         together = (self.first_node is None) == (self.last_node is None)
         _require(together, f"buffer of {self.tensor}: first_node and last_node go together")
         ordered = 0 <= (self.first_node or 0) <= (self.last_node or 0)
@@ -114,8 +122,8 @@ class NodeRef:
     Attributes:
         output, op: which one.
         engine: where it runs, if not on its kernel's engine.
-        lag: in a kernel that runs in strips, how many strips it is behind the nodes of lag 0: in step t it computes
-            strip t - lag. Nodes of one step work at the same time, each on its engine.
+        lag: in a kernel that runs in strips (of rows or of channels), how many strips it is behind the nodes of lag 0:
+            in step t it computes strip t - lag. Nodes of one step work at the same time, each on its engine.
     """
 
     output: str
@@ -156,7 +164,11 @@ class Kernel:
             (row by row of strips).
         streamed: constants that do not stay between strips but are loaded again for each, slice by slice.
         shares: where several engines run it together, what each does; rows are samples, or lines (or products) of the
-            first node's result, whichever number they add up to. `engine` is the first. (): `engine` does it all.
+            first node's result, whichever number they add up to. `engine` is the first. (): `engine` does it all. Of a
+            kernel in strips, rows are samples: every engine runs the strips of its own, through buffers of its own.
+        strip_channels: channels (heads of attention) per strip of the tensors between its nodes, where the nodes run
+            group of channels by group of channels: products that open it hold their input whole, products that close
+            it add up their whole result, and what follows those runs after the last strip.
     """
 
     index: int
@@ -171,39 +183,63 @@ class Kernel:
     strip_columns: int | None = None
     streamed: tuple[str, ...] = ()
     shares: tuple[Share, ...] = ()
+    strip_channels: int | None = None
 
     def __post_init__(self) -> None:
         """Reject what cannot be run, naming this kernel."""
         _require(self.index >= 0, f"kernel index {self.index} is negative")
         _require(bool(self.nodes), f"kernel {self.index}: it has no nodes")
-        more = (self.strip_rows, self.halo, self.strip_columns, self.streamed, self.shares, self.buffers, self.prefetch)
-        if more == (None, None, None, (), (), (), ()) and not any(node.lag for node in self.nodes):
-            return
+        cut = (self.strip_rows, self.halo, self.strip_columns, self.strip_channels, self.streamed, self.shares)
+        if cut != (None, None, None, None, (), ()) or any(node.lag for node in self.nodes):
+            self._check_strips()
+        if self.buffers:
+            self._check_buffers()
+        if self.prefetch:
+            _require_unique([(p.tensor, p.during) for p in self.prefetch], "two prefetches of tensor, kernel", self)
+            for tensor in sorted({p.tensor for p in self.prefetch}):
+                self._check_prefetch(tensor)
+
+    def _check_strips(self) -> None:
         _require((self.strip_rows is None) == (self.halo is None), "strip_rows and halo go together", self)
         _require(self.strip_rows is None or self.strip_rows >= 1, f"strips of {self.strip_rows} rows", self)
         _require((self.strip_columns or 1) >= 1, f"strips of {self.strip_columns} columns", self)
         whole = self.strip_columns is None and not self.streamed
         _require(self.strip_rows is not None or whole, "strip_columns and streamed need strip_rows", self)
         lags = any(node.lag for node in self.nodes)
-        _require(not lags or (self.strip_rows is not None and not self.streamed), "lags need strips that stay", self)
+        stays = self.strip_channels is not None or (self.strip_rows is not None and not self.streamed)
+        _require(not lags or stays, "lags need strips that stay", self)
+        many = self.strip_channels
+        _require(many is None or many >= 1, f"strips of {many} channels", self)
+        alone = self.strip_channels is None or (self.strip_rows is None and not self.shares)
+        _require(alone, "strips of channels exclude strips of rows and shares", self)
+        _require(len(self.shares) != 1, "a share of one engine alone", self)
+        alike = not lags and not self.streamed and all(b.first_node is None for b in self.buffers)
+        _require(not self.shares or alike, "shares need nodes in turns, and buffers that stay", self)
+        _require(all(share.rows >= 1 for share in self.shares), "a share without rows", self)
+        first = self.shares[0].engine if self.shares else self.engine
+        _require(first == self.engine, f"runs on {self.engine}, its first share on {first}", self)
+        engines = {share.engine for share in self.shares}
+        _require(len(engines) == len(self.shares), "two shares for one engine", self)
+
+    def _check_buffers(self) -> None:
         for placement in self.buffers:
+            if (placement.last_node, placement.until, placement.stored, placement.engine) == (None, None, None, ""):
+                continue
             brief = placement.last_node is None or (
                 self.strip_rows is not None and placement.last_node < len(self.nodes)
             )
             _require(brief, f"{placement.tensor} lasts until node {placement.last_node} of a strip", self)
             until = self.index if placement.until is None else placement.until
             _require(until >= self.index, f"{placement.tensor} is kept until kernel {until}, before it starts", self)
-        _require(len(self.shares) != 1, "a share of one engine alone", self)
-        _require(not self.shares or self.strip_rows is None, "shares and strips exclude each other", self)
-        _require(all(share.rows >= 1 for share in self.shares), "a share without rows", self)
-        first = self.shares[0].engine if self.shares else self.engine
-        _require(first == self.engine, f"runs on {self.engine}, its first share on {first}", self)
-        engines = {share.engine for share in self.shares}
-        _require(len(engines) == len(self.shares), "two shares for one engine", self)
-        _require_unique([(b.tensor, b.level) for b in self.buffers], "two buffers for tensor, level", self)
-        _require_unique([(p.tensor, p.during) for p in self.prefetch], "two prefetches of tensor, kernel", self)
-        for tensor in sorted({p.tensor for p in self.prefetch}):
-            self._check_prefetch(tensor)
+            late = placement.stored in (None, self.index + 1) and (placement.stored is None or placement.until is None)
+            _require(late, f"{placement.tensor} is stored in kernel {placement.stored}", self)
+            _require(self._owned(placement), f"{placement.tensor} has a buffer for {placement.engine} alone", self)
+        _require_unique([(b.tensor, b.level + b.engine) for b in self.buffers], "two buffers for tensor, level", self)
+
+    def _owned(self, placement: Placement) -> bool:
+        """Whether a buffer is for all engines, or for one that shares strips and nothing that stays."""
+        mine = any(share.engine == placement.engine for share in self.shares)
+        return not placement.engine or (mine and self.strip_rows is not None and placement.until is None)
 
     def _check_prefetch(self, tensor: str) -> None:
         parts = [p for p in self.prefetch if p.tensor == tensor]
@@ -227,8 +263,10 @@ class Kernel:
 
     def live(self, placement: Placement) -> tuple[int, int]:
         """First and last kernel during which one of this kernel's buffers is occupied."""
-        first = min((p.during for p in self.prefetch if p.tensor == placement.tensor), default=self.index)
-        return first, self.index if placement.until is None else placement.until
+        last = max(self.index, placement.until or 0, placement.stored or 0)
+        if not self.prefetch:
+            return self.index, last
+        return min((p.during for p in self.prefetch if p.tensor == placement.tensor), default=self.index), last
 
 
 def _require_unique(items: Collection[tuple[str, object]], message: str, of: object) -> None:
@@ -286,10 +324,14 @@ class Schedule:
             if node.output in owner:
                 raise ScheduleError(f"{kernel}: node {node.output} already runs in {owner[node.output]}")
             owner[node.output] = kernel
+        dealt = sum(share.rows for share in kernel.shares) if kernel.strip_rows is not None else 0
+        _require(dealt in (0, self.batch), f"shares of {dealt} of {self.batch} samples", kernel)
         last = len(self.kernels) - 1
         for placement in kernel.resident:
             if (placement.until or 0) > last:
                 raise ScheduleError(f"{kernel}: {placement.tensor} is kept until kernel {placement.until} of {last}")
+        for placement in kernel.buffers:
+            _require((placement.stored or 0) <= last, f"{placement.tensor} is stored after the last kernel", kernel)
 
     def live_by_kernel(self, level: str) -> list[list[tuple[Kernel, Placement]]]:
         """For every kernel, the buffers occupied at `level` while it runs, with the kernels that own them."""

@@ -15,7 +15,8 @@ def check_capacity(schedule: Schedule, target: Target) -> None:
     engines = {engine.name for engine in target.engines}
     memories = {memory.name: memory for memory in target.memories}
     for kernel in schedule.kernels:
-        for engine in (kernel.engine, *(node.engine for node in kernel.nodes if node.engine)):
+        dealt = (share.engine for share in kernel.shares)
+        for engine in (kernel.engine, *(node.engine for node in kernel.nodes if node.engine), *dealt):
             if engine not in engines:
                 raise ScheduleError(f"{kernel}: target {target.name} has no engine {engine!r}")
         for level in [t.level for t in kernel.tilings if t.level != kernel.engine] + [b.level for b in kernel.buffers]:

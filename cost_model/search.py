@@ -94,7 +94,7 @@ def stated_tiling(
 ) -> Tilings:
     """What given tiles cost: arguments and result as those of `best_tiling`."""
     problem, room = Problem.of(nests, element_bytes, acc_bytes), Room.of(buffers, len(nests))
-    fits, size = room.holds(problem, tiles)
+    fits, size = room.holds(problem, footprint(problem, tiles, room.copies))
     return _described(problem, room, tiles, fits, size)
 
 
@@ -111,9 +111,9 @@ class _Case:
         return _Case(self.problem.take(index), self.room.take(index), self.grain.take(index), self.unit)
 
     def cost(self, tiles: Tiles) -> "_Cost":
-        fits, size = self.room.holds(self.problem, tiles)
-        traffic = moved(self.problem, tiles).total + self._setups(tiles) * self.unit.setup_bytes
         f = footprint(self.problem, tiles, self.room.copies)
+        fits, size = self.room.holds(self.problem, f)
+        traffic = moved(self.problem, tiles).total + self._setups(tiles) * self.unit.setup_bytes
         exposed = f.inputs + f.weights + f.partials * self.problem.out_bytes / self.problem.acc_bytes
         work, length = np.zeros(len(traffic)), traffic
         if self.unit.macs_per_byte > 0:
@@ -191,15 +191,17 @@ def _thicker(case: _Case, tiles: Tiles) -> Tiles:
         (tiles.out_channels, nests.out_channels, case.grain.out_channels),
         (tiles.in_channels, nests.in_channels, case.grain.in_channels),
     )
+    old = case.cost(tiles)
     for axis, (now, extent, unit) in enumerate(loops):
+        if not (tiles.inner == axis).any():
+            continue
         wanted = np.minimum(round_up(ceil_div(extent, slices), unit), extent)
         most = _thickest(problem, room, tiles, axis)
         fitting = np.where((most >= unit) & (most < extent), most // unit * unit, most)
         trial = _resized(problem, tiles, axis, np.maximum(np.minimum(wanted, fitting), now))
-        old, new = case.cost(tiles), case.cost(trial)
+        new = case.cost(trial)
         better = np.isfinite(new.length) & (new.traffic <= old.traffic) & (new.work <= old.work)
-        at = np.flatnonzero((tiles.inner == axis) & better)
-        tiles = tiles.put(at, trial)
+        tiles = tiles.put(np.flatnonzero((tiles.inner == axis) & better), trial)
     return tiles
 
 

@@ -4,22 +4,31 @@ Rows are samples, or lines of the anchor's result (all samples one after the oth
 products. The kernel takes as long as its slowest engine. Who takes over what is known from the shares alone: between
 two kernels that are split at the same samples nothing changes hands; otherwise every change of who computes what costs
 one hand-over.
+
+Of a kernel in strips engines share the samples: every strip is of one image, so that an engine with a share f of the
+images takes f times the seconds that it would need for all strips.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from roofwright.cost_model.assume import storage_of
+from roofwright.cost_model.assume import Storage, storage_of
 from roofwright.cost_model.engines import MatrixTable, has_lanes, lane_seconds, matrix_table
 from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.pricing import Prices
 from roofwright.cost_model.schedule import Kernel, Schedule, ScheduleError
-from roofwright.cost_model.strip_maps import Maps
+from roofwright.cost_model.strip_cost import StripCost
+from roofwright.cost_model.strip_prices import in_strips, lane_factors
 from roofwright.cost_model.units import Floats, Ints, Nests
 from roofwright.targets import Target
+
+_TIMES = ("padded_s", "busy_s", "inner_s")
+_LEAST = 1e-12  # a share of nothing, where even that cannot be done
 
 
 @dataclass(frozen=True)
@@ -31,27 +40,39 @@ class Splits:
         prices: of the whole kernels.
         lanes_s: elementwise seconds of kernel k on engine e, shape (engines, kernels); inf where it cannot. Where
             engines hand over for nothing, all of it goes to the fastest, whatever the shares, and others have none.
+        strips: kernel -> its strips, where it runs in such.
     """
 
     kernels: Sequence[KernelWork]
     target: Target
     prices: Prices
     lanes_s: Floats
+    strips: Mapping[int, StripCost] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, kernels: Sequence[KernelWork], prices: Prices, target: Target) -> "Splits":
+    def of(
+        cls,
+        kernels: Sequence[KernelWork],
+        prices: Prices,
+        target: Target,
+        strips: Mapping[int, StripCost] | None = None,
+    ) -> "Splits":
         """Prepare."""
+        strips = strips or {}
         found = [(at, node) for at, kernel in enumerate(kernels) for node in kernel.nodes if has_lanes(node)]
         owner, nodes = np.array([at for at, _ in found], np.int64), [node for _, node in found]
         bare = np.array([kernel.nodes[0].work.nest is None for kernel in kernels], bool)
+        factors = lane_factors(kernels, strips)
+        each = zip(kernels, factors, strict=True)
+        again = np.array([f for k, fs in each for n, f in zip(k.nodes, fs, strict=True) if has_lanes(n)])
         lanes_s = np.zeros((len(target.engines), len(kernels)))
         for row, engine in zip(lanes_s, target.engines, strict=True):
-            np.add.at(row, owner, lane_seconds(nodes, engine, target))
+            np.add.at(row, owner, lane_seconds(nodes, engine, target) * again)
             row[bare & (not engine.lanes_per_clock)] = np.inf
         if not target.stack.handover_s:
             helps = np.arange(len(lanes_s))[:, None] == np.argmin(lanes_s, axis=0)
             lanes_s = np.where(helps, lanes_s, 0.0)
-        return cls(kernels, target, prices, lanes_s)
+        return cls(kernels, target, prices, lanes_s, strips)
 
     @property
     def lines(self) -> Ints:
@@ -74,9 +95,28 @@ class Splits:
             out_h=np.where(split, nests.out_h, lines),
             in_h=np.where(split, nests.in_h, np.maximum(np.ceil(nests.batch * nests.in_h * part), 1)).astype(np.int64),
         )
+        table = matrix_table(piece, *self._kinds, self.target)
+        if not self.strips:
+            return table
+        at = np.flatnonzero(np.isin(self.prices.owner, list(self.strips)))
+        for name in _TIMES:
+            getattr(table, name)[:, at] = getattr(self._in_strips, name)[:, at] * np.maximum(part[at], _LEAST)
+        return table
+
+    @cached_property
+    def _kinds(self) -> tuple[list[Storage], list[str]]:
+        """Dtype and class of work of every nest."""
         nodes = [node for kernel in self.kernels for node, _ in kernel.nests]
-        storage = [storage_of(node.work.reads[0].dtype, self.target) for node in nodes]
-        return matrix_table(piece, storage, [node.work.kind for node in nodes], self.target)
+        return [storage_of(node.work.reads[0].dtype, self.target) for node in nodes], [n.work.kind for n in nodes]
+
+    @cached_property
+    def _in_strips(self) -> MatrixTable:
+        """Nests of kernels in strips, all samples; zeros elsewhere."""
+        shape = (len(self.target.engines), len(self.prices.owner))
+        padded_s, busy_s, inner_s, factor, fill_s = (np.zeros(shape) for _ in range(5))
+        none = np.full(shape, "", object), np.zeros(0, np.int64)
+        empty = MatrixTable(padded_s, busy_s, inner_s, factor, *none, fill_s)
+        return in_strips(empty, self.prices.owner, *self._kinds, self.strips, self.target, alone=True)
 
     def seconds(self, share: Floats, field: str = "length_s", table: MatrixTable | None = None) -> Floats:
         """Seconds of every engine for `share` of every kernel's rows (their `table`), shape (engines, kernels)."""
@@ -100,53 +140,76 @@ def with_shares(
     schedule: Schedule | None,
     target: Target,
     batch: int,
-    strips: Collection[int],
+    strips: Mapping[int, StripCost],
 ) -> Prices:
     """Prices of a schedule that states shares: its engines hold, and shared kernels take their slowest engine's time.
 
     Raises:
         ScheduleError: an engine cannot run what is its share, or the target has no such engine.
     """
-    if schedule is None or len(schedule.kernels) != len(kernels) or not any(k.shares for k in schedule.kernels):
+    if schedule is None or len(schedule.kernels) != len(kernels):
+        return prices
+    shared, bound = any(kernel.shares for kernel in schedule.kernels), target.stack.handover_s > 0
+    if not shared and not bound:
         return prices
     names = {engine.name: at for at, engine in enumerate(target.engines)}
-    splits = Splits.of(kernels, prices, target)
-    asked = _asked(schedule, names, prices, strips, bound=target.stack.handover_s > 0)
-    engine, columns = prices.engine.copy(), {f: getattr(prices, f).copy() for f in ("padded_s", "busy_s", "inner_s")}
-    for round_of in range(max((len(parts) for parts in asked.values()), default=0)):
-        share = np.ones(len(kernels))
-        for at, parts in asked.items():
-            share[at] = parts[min(round_of, len(parts) - 1)][1]
-        priced = splits.table(share)
-        for field, column in columns.items():
-            table = splits.seconds(share, field, priced)
-            for at, parts in asked.items():
-                taken = table[parts[min(round_of, len(parts) - 1)][0], at]
-                column[at] = taken if not round_of else max(column[at], taken)
+    asked = {at: parts for at, parts in _asked(schedule, names, prices, bound).items() if not _overlaps(strips, at)}
+    if not asked:
+        return replace(prices, state=states(schedule.kernels, prices.engine, batch)) if shared else prices
+    splits = Splits.of(kernels, prices, target, {at: cost for at, cost in strips.items() if at in asked})
+    found, algorithm = _slowest(asked, splits)
     for at, parts in asked.items():
-        engine[at] = parts[0][0]
-        if not np.isfinite(columns["busy_s"][at]):
+        found["engine"][at] = parts[0][0]
+        if not np.isfinite(found["busy_s"][at]):
             raise ScheduleError(f"{schedule.kernels[at]}: {schedule.kernels[at].engine} cannot run it")
-    return replace(prices, engine=engine, state=states(schedule.kernels, engine, batch), **columns)
+    state = states(schedule.kernels, found["engine"], batch) if shared else None
+    fill_s = np.where(np.isin(np.arange(len(kernels)), list(asked)), 0.0, prices.fill_s)
+    return replace(prices, algorithm=algorithm, state=state, fill_s=fill_s, **found)
+
+
+def _slowest(asked: Mapping[int, Sequence[tuple[int, float]]], splits: Splits) -> tuple[dict[str, Any], list[str]]:
+    """Columns of prices in which kernels take the time of the slowest of their parts, and the lowering of the first."""
+    prices = splits.prices
+    found = {name: getattr(prices, name).copy() for name in (*_TIMES, "engine", "tile")}
+    algorithm = list(prices.algorithm)
+    for turn in range(max(len(parts) for parts in asked.values())):
+        now = {at: parts[min(turn, len(parts) - 1)] for at, parts in asked.items()}
+        share = np.ones(len(splits.kernels))
+        share[list(now)] = [part for _, part in now.values()]
+        priced = splits.table(share)
+        for name in _TIMES:
+            table, column = splits.seconds(share, name, priced), found[name]
+            for at, (engine, _) in now.items():
+                column[at] = table[engine, at] if not turn else max(column[at], table[engine, at])
+        for at, (engine, _) in now.items():
+            anchor = prices.anchor[at]
+            if not turn and anchor >= 0:
+                algorithm[at], found["tile"][at] = str(priced.algorithm[engine, anchor]), priced.tile[engine, anchor]
+    return found, algorithm
+
+
+def _overlaps(strips: Mapping[int, StripCost], at: int) -> bool:
+    return at in strips and strips[at].overlaps
 
 
 def _asked(
-    schedule: Schedule, names: Mapping[str, int], prices: Prices, strips: Collection[int], bound: bool
+    schedule: Schedule, names: Mapping[str, int], prices: Prices, bound: bool
 ) -> dict[int, list[tuple[int, float]]]:
-    """Kernel -> (engine, share of the rows) of each part, where that is not what is priced; strips stay as they are.
+    """Kernel -> (engine, share of the rows) of each part, where that is not what is priced.
 
-    Kernels that nobody shares are `bound` to their engine where a hand-over costs time.
+    Kernels that nobody shares are `bound` to their engine where a hand-over costs time, if they name one.
     """
     found: dict[int, list[tuple[int, float]]] = {}
     for at, kernel in enumerate(schedule.kernels):
-        for name in (kernel.engine, *(share.engine for share in kernel.shares)):
+        total = sum(share.rows for share in kernel.shares)
+        parts = [(share.engine, share.rows / total) for share in kernel.shares] or [(kernel.engine, 1.0)]
+        if not kernel.shares and not (bound and kernel.engine):
+            continue
+        for name, _ in parts:
             if name not in names:
                 raise ScheduleError(f"{kernel}: the target has no engine {name}")
-        total = sum(share.rows for share in kernel.shares)
-        if kernel.shares:
-            found[at] = [(names[share.engine], share.rows / total) for share in kernel.shares]
-        elif bound and at not in strips and prices.engine[at] not in (-1, names[kernel.engine]):
-            found[at] = [(names[kernel.engine], 1.0)]
+        if len(parts) > 1 or prices.engine[at] not in (-1, names[kernel.engine]):
+            found[at] = [(names[name], part) for name, part in parts]
     return found
 
 
@@ -163,17 +226,3 @@ def states(kernels: Sequence[Kernel], engine: Ints, batch: int) -> Ints:
             key = cuts if whole else (at,)
         out[at] = seen.setdefault(key, len(seen))
     return out
-
-
-def by_sample(kernel: KernelWork, maps: Maps, batch: int) -> bool:
-    """Whether every sample of a kernel's results needs that sample of its operands alone, constants aside."""
-    for node in kernel.nodes:
-        if any((maps.shape(t) or (0,))[0] != batch for t in node.node.outputs if t.name):
-            return False
-        step = maps.step(node, "planes") or maps.step(node, "tokens")
-        if step is None and node.op != "GlobalAveragePool":
-            return False
-        shapes = {maps.alias.get(t.name, t.name): maps.shape(t) for t in node.node.inputs}
-        if any((shapes.get(name) or (0,))[0] != batch for name in (step.whole if step else ())):
-            return False
-    return True

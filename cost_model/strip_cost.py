@@ -2,7 +2,8 @@
 
 Constants are loaded once and stay, or, where they are `streamed` or the scratchpad may not hold them, with every strip.
 Tensors between the nodes have line buffers and never leave; of what comes in, the next strip's part is loaded while one
-is computed, and of what goes out, the last strip's part is stored meanwhile.
+is computed, and of what goes out, the last strip's part is stored meanwhile. Engines that share the samples run their
+strips at the same time: each has these buffers to itself, constants excepted.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +18,7 @@ from roofwright.cost_model.model import GraphModel
 from roofwright.cost_model.passing import Slice
 from roofwright.cost_model.schedule import Kernel, Schedule, ScheduleError
 from roofwright.cost_model.strip_maps import Step
-from roofwright.cost_model.strips import Cut, Stack, Strips, space_stack
+from roofwright.cost_model.strips import Cut, Stack, Strips, by_sample, space_stack
 from roofwright.cost_model.traffic import holds_weights
 from roofwright.cost_model.units import Ints
 from roofwright.cost_model.work import LoopNest, Operand
@@ -39,6 +40,7 @@ class StripCost:
         pieces: per loop nest of the kernel, in order: nests of one strip each, and how many are alike.
         lane_factors: per node, elementwise work over that of the whole tensor.
         lags: per node, strips that it is behind; all 0 where nodes take turns.
+        shares: engines that run strips at the same time, and how many images each; (): one runs all.
     """
 
     strips: Strips
@@ -50,6 +52,12 @@ class StripCost:
     pieces: tuple[tuple[tuple[LoopNest, int], ...], ...]
     lane_factors: tuple[float, ...]
     lags: tuple[int, ...]
+    shares: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def rounds(self) -> int:
+        """Times that every engine loads a strip, computes one and stores one; those with fewer samples take longer."""
+        return max(self.strips.count // max(len(self.shares), 1), 1)
 
     @property
     def overlaps(self) -> bool:
@@ -81,13 +89,29 @@ def strip_costs(
 def _known(kernel: Kernel, work: KernelWork, kept: Collection[str], model: GraphModel, target: Target) -> StripCost:
     """The cost of a scheduled kernel, worked out once for each set of operands that lie on chip."""
     here = tuple(operand.name for operand in (*work.reads, *work.writes) if operand.name in kept)
-    cut = (kernel.strip_rows, kernel.strip_columns, kernel.halo, kernel.streamed, here)
-    known: dict[object, StripCost] = model.memo.once("strips", (kernel.nodes, work, target), dict)
+    lags = tuple(node.lag for node in kernel.nodes)
+    cut = (kernel.strip_rows, kernel.strip_columns, kernel.halo, kernel.streamed, kernel.shares, lags, here)
+    known: dict[object, StripCost] = model.memo.once("strips", (work, target), dict)
     if cut not in known:
         stack = model.memo.once("stack", (work,), lambda: stack_for(kernel, work, model))
-        lags = tuple(node.lag for node in kernel.nodes)
-        known[cut] = strip_cost(stack, cut_of(kernel), work, here, target, kernel.streamed, lags)
+        shares = shares_of(kernel, work, stack, model)
+        known[cut] = strip_cost(stack, cut_of(kernel), work, here, target, kernel.streamed, lags, shares)
     return known[cut]
+
+
+def shares_of(kernel: Kernel, work: KernelWork, stack: Stack, model: GraphModel) -> tuple[tuple[str, int], ...]:
+    """Engines of a scheduled kernel with the images of each, in order.
+
+    Raises:
+        ScheduleError: its samples need each other, or are not what its strips run over.
+    """
+    if not kernel.shares:
+        return ()
+    batch, dealt = model.batch, sum(share.rows for share in kernel.shares)
+    each, over = divmod(stack.last.images, batch)
+    if over or dealt != batch or not by_sample(work, model.maps, batch):
+        raise ScheduleError(f"{kernel}: engines cannot share its strips sample by sample")
+    return tuple((share.engine, share.rows * each) for share in kernel.shares)
 
 
 def stack_for(kernel: Kernel, work: KernelWork, model: GraphModel) -> Stack:
@@ -121,6 +145,7 @@ def strip_cost(
     target: Target,
     streamed: Collection[str] = (),
     lags: Sequence[int] = (),
+    shares: Sequence[tuple[str, int]] = (),
 ) -> StripCost:
     """The cost of a stack that is cut.
 
@@ -132,9 +157,10 @@ def strip_cost(
         target: the machine.
         streamed: constants that are loaded with every strip.
         lags: per node, strips that it is behind; (): none is.
+        shares: engines that run strips at the same time, and how many images each; (): one runs all.
     """
     strips, behind = Strips.of(stack, cut), tuple(lags) or (0,) * len(stack.steps)
-    asked = _Asked(strips, work, frozenset(kept), target, frozenset(streamed), behind)
+    asked = _Asked(strips, work, frozenset(kept), target, frozenset(streamed), behind, tuple(shares))
     buffers = tuple(asked.buffers())
     return StripCost(
         strips=strips,
@@ -146,6 +172,7 @@ def strip_cost(
         pieces=tuple(_pieces(strips, step) for step in stack.steps for _ in step.work.work.nests),
         lane_factors=tuple(_share(strips, step) for step in stack.steps),
         lags=behind,
+        shares=tuple(shares),
     )
 
 
@@ -172,6 +199,7 @@ class _Asked:
     target: Target
     streamed: frozenset[str]
     lags: tuple[int, ...]
+    shares: tuple[tuple[str, int], ...]
 
     def size(self, operand: Operand) -> float:
         """Bytes of all of an operand."""
@@ -197,11 +225,13 @@ class _Asked:
         dtypes = {o.name: o.dtype for step in stack.steps for o in (*step.work.work.writes, *step.work.work.reads)}
         dtypes |= {o.name: o.dtype for o in (*self.work.reads, *self.work.writes)}
         found = [self._constant(o) for o in self.work.reads if o.constant and holds_weights(self.target)]
-        found += [self._whole(o) for o in self.work.reads if not o.constant and o.name not in stack.grids]
-        for name, grid in stack.grids.items():
-            one = storage_of(dtypes[name], self.target).bytes(grid.depth)
-            first, last = self._span(name)
-            found.append(Slice(name, max(1, ceil(self._positions(name) * one)), 1, first, last))
+        outside = [o for o in self.work.reads if not o.constant and o.name not in stack.grids]
+        for engine, images in self.shares or (("", stack.last.images),):
+            found += [self._whole(o, engine, images) for o in outside]
+            for name, grid in stack.grids.items():
+                one = storage_of(dtypes[name], self.target).bytes(grid.depth)
+                size = max(1, ceil(self._positions(name, images) * one))
+                found.append(Slice(name, size, 1, *self._span(name), engine))
         return [buffer for buffer in found if buffer.tensor not in self.kept]
 
     def _constant(self, operand: Operand) -> Slice:
@@ -213,17 +243,16 @@ class _Asked:
         part = ceil(channels / STREAM_SLICES) / channels
         return Slice(operand.name, max(1, ceil(whole * part)), 2 if part < 1 else 1)
 
-    def _whole(self, operand: Operand) -> Slice:
-        stack = self.strips.stack
-        by_image = stack.last.images > 1 and all(
-            operand.name in step.by_image for step in stack.steps if operand.name in step.whole
-        )
-        if not by_image:
-            return Slice(operand.name, max(1, ceil(self.size(operand))), 1)
-        return Slice(operand.name, max(1, ceil(self.size(operand) / stack.last.images)), 2)
+    def _whole(self, operand: Operand, engine: str, images: int) -> Slice:
+        """All that these images read; of what is read image by image, the one that is computed and the next one."""
+        stack, size, name = self.strips.stack, self.size(operand), operand.name
+        by_image = stack.last.images > 1 and all(name in step.by_image for step in stack.steps if name in step.whole)
+        held = 1 if by_image else images
+        copies = min(2, images) if by_image else 1
+        return Slice(name, max(1, ceil(size * held / stack.last.images)), copies, engine=engine)
 
-    def _positions(self, name: str) -> int:
-        """Positions for which a tensor's buffer has room.
+    def _positions(self, name: str, images: int) -> int:
+        """Positions for which a tensor's buffer has room, where its strips are of so many images.
 
         While the reader that is furthest behind works on a strip, there is what that one holds and what was made (or
         loaded: one step ahead of the first reader) since. What leaves is stored in the step after.
@@ -234,15 +263,16 @@ class _Asked:
         own = self.lags[stack.made[name]] if name in stack.made else min(behind) - 1
         since = max(behind, default=own) - own
         for later in range(1, since + 1):
-            held = held + self._moved(made, -later)
+            held = held + self._moved(made, -later, images)
         if name in stack.leaving and not since:
-            held = held + self._moved(made, 1)
+            held = held + self._moved(made, 1, images)
         return int(held.max())
 
-    def _moved(self, made: Ints, by: int) -> Ints:
+    @staticmethod
+    def _moved(made: Ints, by: int, images: int) -> Ints:
         """What the strip `by` before makes (after, if negative); an image's first comes after the last of another."""
         count = len(made)
-        if self.strips.stack.last.images > 1:
+        if images > 1:
             return np.roll(made, by)
         there = np.zeros_like(made)
         if abs(by) < count:
@@ -252,7 +282,8 @@ class _Asked:
     def _span(self, name: str) -> tuple[int | None, int | None]:
         """The nodes for which a strip holds a tensor that passes nothing on to the next one."""
         stack = self.strips.stack
-        if name not in stack.made or name in stack.leaving or any(self.lags) or not self.strips.passes(name):
+        apart = any(self.lags) or self.shares  # nodes at work at the same time
+        if name not in stack.made or name in stack.leaving or apart or not self.strips.passes(name):
             return None, None
         return stack.made[name], max(at for at, *_ in stack.readers[name])
 

@@ -122,7 +122,7 @@ class Maps:
     def _made(self, work: NodeWork, space: Space) -> Step | None:
         if work.scope or work.repeat != 1 or not work.work.writes:
             return None
-        rule = _RULES.get(work.op, _elementwise if work.op in _POSITIONWISE else None)
+        rule = _RULES.get(work.op, _elementwise if work.op in POSITIONWISE else None)
         seen = _Seen(work, space, self) if rule is not None else None
         return rule(seen) if rule is not None and seen is not None and seen.complete else None
 
@@ -246,9 +246,9 @@ def _elementwise(seen: _Seen) -> Step | None:
     return Step(seen.work, seen.makes, tuple(reads), tuple(whole)) if reads else None
 
 
-_POSITIONWISE = {
+POSITIONWISE = {
     *WEIGHTS,
-    *("Cast", "Clip", "Where", "Gelu", "Sum", "Max", "Min", "Mean"),
+    *("Cast", "Clip", "Where", "Gelu", "Pow", "Sum", "Max", "Min", "Mean"),
     *("QuantizeLinear", "DequantizeLinear", "BatchNormalization"),
 }
 _RULES: Mapping[str, Callable[[_Seen], Step | None]] = {

@@ -1,8 +1,8 @@
 """Compute time of kernels that run in strips: every strip's part of a nest is priced as a nest of its own.
 
-A systolic array shifts its weights in again for every strip, and a short strip fills neither its pipeline nor a GPU:
-what depth-first order costs in computation. Where engines hand over for nothing, every nest of such a kernel runs on
-its fastest one; they take turns.
+A systolic array takes other weights for every strip, and a short strip neither hides their shift nor fills a GPU: what
+depth-first order costs in computation. Where engines hand over for nothing, every nest of such a kernel runs on its
+fastest one; they take turns. What an array with two planes of weights works on is one chain (`visits`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,14 @@ from dataclasses import replace
 import numpy as np
 
 from roofwright.cost_model.assume import Storage
-from roofwright.cost_model.engines import MatrixTable, matrix_table
+from roofwright.cost_model.engines import MatrixTable, array_ends, matrix_table
 from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.strip_cost import StripCost
 from roofwright.cost_model.units import Floats, Ints, Nests
+from roofwright.cost_model.visits import chains, in_turns
 from roofwright.targets import Target
 
-_TIMES = ("padded_s", "busy_s", "inner_s")
+_TIMES = ("padded_s", "busy_s", "inner_s", "fill_s")
 
 
 def in_strips(
@@ -27,6 +28,7 @@ def in_strips(
     classes: Sequence[str],
     strips: Mapping[int, StripCost],
     target: Target,
+    alone: bool = False,
 ) -> MatrixTable:
     """The table with the nests of kernels in `strips` priced strip by strip.
 
@@ -37,30 +39,33 @@ def in_strips(
         classes: class of work of each nest.
         strips: kernel -> its strips.
         target: the machine.
+        alone: every engine as it is, even where nests go to their fastest because hand-overs cost nothing.
     """
-    nests, many, of = [], [], []
-    for kernel, cost in strips.items():
-        mine = np.flatnonzero(owner == kernel).tolist()
-        for nest, pieces in zip(mine, cost.pieces, strict=True):
-            nests += [piece for piece, _ in pieces]
-            many += [count for _, count in pieces]
-            of += [nest] * len(pieces)
-    if not nests:
+    mine = {kernel: np.flatnonzero(owner == kernel).tolist() for kernel in strips}
+    each = [(n, p) for kernel, cost in strips.items() for n, p in zip(mine[kernel], cost.pieces, strict=True)]
+    of = np.array([n for n, pieces in each for _ in pieces], np.int64)
+    if not len(of):
         return table
-    at, which = np.unique(np.array(of, np.int64), return_inverse=True)
-    priced = matrix_table(Nests.of(nests), [storage[n] for n in of], [classes[n] for n in of], target)
-    sums = {name: _sums(getattr(priced, name) * np.array(many), which, len(at)) for name in _TIMES}
-    fetched = _sums(priced.factor * np.array(many), which, len(at)) / _strips_of(owner[at], strips)
-    if not target.stack.handover_s:
-        best = np.argmin(np.maximum(sums["busy_s"], sums["inner_s"]), axis=0)
+    many = np.array([count for _, pieces in each for _, count in pieces])
+    at, which = np.unique(of, return_inverse=True)
+    nests, held = Nests.of([nest for _, pieces in each for nest, _ in pieces]), [storage[n] for n in of]
+    priced = matrix_table(nests, held, [classes[n] for n in of], target)
+    sums = {name: _sums(getattr(priced, name) * many, which, len(at)) for name in _TIMES}
+    best = np.argmin(np.maximum(sums["busy_s"] - sums["fill_s"], sums["inner_s"]), axis=0)
+    together = alone or bool(target.stack.handover_s)
+    for row in np.flatnonzero(priced.fill_s.any(axis=1)).tolist():
+        ends, busy_s = array_ends(nests, held, target.engines[row], target), priced.busy_s[row]
+        for kernel, cost in strips.items():
+            columns = np.searchsorted(at, mine[kernel])
+            here = np.flatnonzero(np.isfinite(sums["busy_s"][row, columns]) & (together | (best[columns] == row)))
+            visits = chains(cost, here.tolist(), [np.flatnonzero(which == c) for c in columns[here]], busy_s, ends)
+            fill_s = np.arange(len(here)) == 0
+            sums["fill_s"][row, columns[here]] = fill_s = fill_s * priced.fill_s[row].max()
+            sums["busy_s"][row, columns[here]] = fill_s + in_turns(visits, cost.strips.stack.last.images)
+    if not together:
         sums = {name: np.broadcast_to(values[best, np.arange(len(at))], values.shape) for name, values in sums.items()}
-    sums["factor"] = fetched
-    padded_s, busy_s, inner_s = (_put(getattr(table, name), at, sums[name]) for name in _TIMES)
-    return replace(table, padded_s=padded_s, busy_s=busy_s, inner_s=inner_s)
-
-
-def _strips_of(kernels: Ints, strips: Mapping[int, StripCost]) -> Floats:
-    return np.array([strips[kernel].strips.count for kernel in kernels.tolist()], np.float64)
+    padded_s, busy_s, inner_s, fill_s = (_put(getattr(table, name), at, sums[name]) for name in _TIMES)
+    return replace(table, padded_s=padded_s, busy_s=busy_s, inner_s=inner_s, fill_s=fill_s)
 
 
 def fetched_factor(

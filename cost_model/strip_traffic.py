@@ -30,9 +30,10 @@ def stripped(
     for at, cost in strips.items():
         weights[at] = cost.weight_bytes + padded[at] * (cost.strips.count if cost.spread else 1)
         inputs[at] = cost.input_bytes
-        tiles[at], stay[at] = cost.strips.count, True
+        tiles[at], stay[at] = cost.rounds, True
         size[at] = least[at] = local_bytes[at] + cost.footprint_bytes
     spread = frozenset(at for at, cost in strips.items() if cost.spread)
+    abreast = {at: len(cost.shares) for at, cost in strips.items() if cost.shares}
     changed = replace(moved, weight_bytes=weights, input_bytes=inputs)
-    whole = replace(cut, tiles=tiles, weights_stay=stay, spread=spread, footprint_bytes=size, least_bytes=least)
-    return changed, whole
+    held = replace(cut, footprint_bytes=size, least_bytes=least)
+    return changed, replace(held, tiles=tiles, weights_stay=stay, spread=spread, abreast=abreast)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from roofwright.cost_model.graph_work import NodeWork
+from roofwright.cost_model.kernels import KernelWork
 from roofwright.cost_model.rates import ceil_div
 from roofwright.cost_model.schedule import Halo
 from roofwright.cost_model.strip_maps import Grid, Maps, Reach, Space, Step
@@ -114,6 +115,27 @@ def space_stack(maps: Maps, works: Sequence[NodeWork], leaving: frozenset[str]) 
         if stack is not None:
             return stack
     return None
+
+
+def by_sample(kernel: KernelWork, maps: Maps, batch: int) -> bool:
+    """Whether every sample of a kernel's results needs that sample of its operands alone, constants aside."""
+    return all(_keeps_samples(node, maps, batch) for node in kernel.nodes)
+
+
+def _keeps_samples(work: NodeWork, maps: Maps, batch: int) -> bool:
+    """The same of a node: it keeps positions, or moves and sums only what lies within a sample."""
+    if any((maps.shape(t) or (0,))[0] != batch for t in work.node.outputs if t.name):
+        return False
+    step = maps.step(work, "planes") or maps.step(work, "tokens")
+    shapes = {maps.alias.get(t.name, t.name): maps.shape(t) for t in work.node.inputs}
+    if step is None:
+        first = work.node.attrs.get("perm", (-1,))[0] if work.op == "Transpose" else 0
+        read = maps.shape(work.node.inputs[0]) if work.node.inputs else None
+        return work.op in _WITHIN_SAMPLES and first == 0 and (read or (0,))[0] == batch
+    return all((shapes.get(name) or (0,))[0] == batch for name in step.whole)
+
+
+_WITHIN_SAMPLES = {"GlobalAveragePool", "GlobalMaxPool", "Transpose", "DepthToSpace", "SpaceToDepth"}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,16 @@ this one) chains all folds of all repeats, with one first shift exposed and one 
 
 which is SCALE-Sim + 1 at one fold. Output-stationary arrays hide the read-out of R rows of results in the same way.
 
+Of a product of F folds that is not alone, a weight-stationary array with two planes is busy for less (`ends`): from
+the moment at which the last fold of whatever ran before starts to stream, its other plane is free, so that the first
+R cycles pass behind that fold and its drain (T + R + C - 2 >= R cycles) where the weights lie ready. What follows may
+stream in max(T, R) cycles after the start of the last fold if it does not need its results, and R + C - 2 cycles after
+its last row if it does:
+
+    (F - 1) * max(T, R) + T   rows streamed
+    max(R - T, 0)             until another tile is in the other plane: nothing, where the array still holds it
+    R + C - 2                 until the results of the last row are out
+
 References:
     Samajdar et al., "SCALE-Sim", arXiv:1811.02883 (ISPASS 2020).
     Jouppi et al., "In-Datacenter Performance Analysis of a Tensor Processing Unit", arXiv:1704.04760 (ISCA 2017).
@@ -91,14 +101,11 @@ def time(nests: Nests, engine: Engine, target: Target, dtype: str) -> UnitTime:
     array = engine.geometry
     if not isinstance(array, Systolic) or dtype not in engine.macs_per_clock:
         return impossible(len(nests))
-    cells = array.rows * array.cols
-    efficiency = issue_efficiency(target, engine, dtype)
-    clock_s = cells / engine.macs_per_clock[dtype] / engine.clock_hz / efficiency
+    clock_s = _clock_s(array, engine, target, dtype)
     plain, packed = _plain(nests, array), _packed(nests, array)
-    plain_cycles, packed_cycles = _busy(plain, nests, array, engine.count), _busy(packed, nests, array, engine.count)
-    use_packed = _may_pack(nests, array) & (packed_cycles < plain_cycles)
+    use_packed, deal = _best(plain, packed, nests, array, engine.count)
     steady = np.where(use_packed, _steady(packed, nests), _steady(plain, nests)) / engine.count
-    busy = np.where(use_packed, packed_cycles, plain_cycles)
+    busy = deal.cycles
     name = "im2col" if array.conv_rows == "window" else "tap_by_tap"
     names = np.where(use_packed, "pack_depthwise", np.where(nests.kernel_h * nests.kernel_w > 1, name, "direct"))
     ideal_s = nests.macs / engine.peak_macs_per_s(dtype)
@@ -106,6 +113,52 @@ def time(nests: Nests, engine: Engine, target: Target, dtype: str) -> UnitTime:
     inner_s = _feed_s(nests, array, target, dtype)
     found = untiled(ideal_s, steady * clock_s, np.maximum(busy, steady) * clock_s, inner_s, names)
     return replace(found, off_chip_factor=again)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What products that follow each other on one array share of their `busy_s`; arrays of shape (n,).
+
+    Attributes:
+        fill_s: the first shift, at the start.
+        wait_s: how much longer the array waits after the last row before it streams past other weights.
+        drain_s: from the last row to its last result; the end of `busy_s`.
+        folds: tiles of weights that pass through.
+    """
+
+    fill_s: Floats
+    wait_s: Floats
+    drain_s: Floats
+    folds: Ints
+
+
+def fill_s(engine: Engine, target: Target, dtype: str) -> float:
+    """Seconds of a first shift that work before it can hide; 0 where every product waits for the one before."""
+    array = engine.geometry
+    if not isinstance(array, Systolic) or not _chains(array) or dtype not in engine.macs_per_clock:
+        return 0.0
+    return array.rows * _clock_s(array, engine, target, dtype)
+
+
+def ends(nests: Nests, engine: Engine, target: Target, dtype: str) -> Ends:
+    """How much of `time` goes on while the array works on what comes before and after; zeros where nothing does."""
+    array = engine.geometry
+    none = np.zeros(len(nests))
+    if not isinstance(array, Systolic) or not _chains(array) or dtype not in engine.macs_per_clock:
+        return Ends(none, none, none, none.astype(np.int64))
+    clock_s = _clock_s(array, engine, target, dtype)
+    deal = _best(_plain(nests, array), _packed(nests, array), nests, array, engine.count)[1]
+    wait = np.maximum(array.rows - deal.time, 0)
+    return Ends(none + array.rows * clock_s, wait * clock_s, none + (array.rows + array.cols - 2) * clock_s, deal.folds)
+
+
+def _chains(array: Systolic) -> bool:
+    return array.weight_double_buffer and array.dataflow == "weight_stationary"
+
+
+def _clock_s(array: Systolic, engine: Engine, target: Target, dtype: str) -> float:
+    cells = array.rows * array.cols
+    return cells / engine.macs_per_clock[dtype] / engine.clock_hz / issue_efficiency(target, engine, dtype)
 
 
 @dataclass(frozen=True)
@@ -195,14 +248,37 @@ def _steady(folds: _Folds, nests: Nests) -> Floats:
     return np.asarray(nests.steps.astype(np.float64) * folds.serial * folds.free * folds.time)
 
 
-def _busy(folds: _Folds, nests: Nests, array: Systolic, count: int) -> Floats:
-    """Cycles of the best deal of one kernel over `count` arrays: some share the rows, the others the folds."""
-    ways = [d for d in range(1, count + 1) if count % d == 0]
-    deals = [_dealt(folds, nests, array, row_ways, count // row_ways) for row_ways in ways]
-    return np.asarray(np.min(deals, axis=0), np.float64)
+@dataclass(frozen=True)
+class _Deal:
+    """Nests on several arrays, each with a part of the rows or of the folds: cycles, folds and rows of one array."""
+
+    cycles: Floats
+    folds: Ints
+    time: Ints
+
+    def or_if(self, better: Bools, other: "_Deal") -> "_Deal":
+        """The other one where it is better."""
+        pairs = ((getattr(other, f), getattr(self, f)) for f in _Deal.__dataclass_fields__)
+        return _Deal(*(np.where(better, there, here) for there, here in pairs))
 
 
-def _dealt(folds: _Folds, nests: Nests, array: Systolic, row_ways: int, fold_ways: int) -> Floats:
+def _best(plain: _Folds, packed: _Folds, nests: Nests, array: Systolic, count: int) -> tuple[Bools, _Deal]:
+    """Which nests are packed, and the best deal of each."""
+    deals = [_busy(folds, nests, array, count) for folds in (plain, packed)]
+    use_packed = _may_pack(nests, array) & (deals[1].cycles < deals[0].cycles)
+    return use_packed, deals[0].or_if(use_packed, deals[1])
+
+
+def _busy(folds: _Folds, nests: Nests, array: Systolic, count: int) -> _Deal:
+    """The best deal of one kernel over `count` arrays: some share the rows, the others the folds."""
+    best = _dealt(folds, nests, array, 1, count)
+    for row_ways in (d for d in range(2, count + 1) if count % d == 0):
+        other = _dealt(folds, nests, array, row_ways, count // row_ways)
+        best = best.or_if(other.cycles < best.cycles, other)
+    return best
+
+
+def _dealt(folds: _Folds, nests: Nests, array: Systolic, row_ways: int, fold_ways: int) -> _Deal:
     streamed = folds.time
     if array.dataflow == "output_stationary":
         row_ways, fold_ways = 1, row_ways * fold_ways
@@ -214,11 +290,11 @@ def _dealt(folds: _Folds, nests: Nests, array: Systolic, row_ways: int, fold_way
     count = folds.serial * free
     if array.weight_double_buffer:
         step = (count - 1) * np.maximum(streamed, array.rows) + streamed + edge
-        return np.asarray(shift + nests.steps.astype(np.float64) * step)
+        return _Deal(shift + nests.steps.astype(np.float64) * step, count, streamed)
     fold = shift + streamed + edge
     resident = (count == 1) & (nests.steps > 1)  # the weights stay: only the first step shifts them
     step = np.where(resident, fold - shift, count * fold - np.minimum(nests.repeat, free))
-    return np.asarray(nests.steps.astype(np.float64) * step + np.where(resident, shift, 0))
+    return _Deal(nests.steps.astype(np.float64) * step + np.where(resident, shift, 0), count, streamed)
 
 
 def _refetched(folds: _Folds, nests: Nests, array: Systolic, target: Target) -> Floats:
@@ -236,6 +312,21 @@ def _refetched(folds: _Folds, nests: Nests, array: Systolic, target: Target) -> 
     fetches = np.where(tiles == 1, 1, tiles * nests.steps)
     weights = nests.repeat.astype(np.float64) * nests.depth * nests.out_channels
     return np.asarray(np.maximum(1.0, fetches * (array.rows * array.cols) / weights))
+
+
+def streamed_tiles(nests: Nests, taps: Any, channels: Any, array: Systolic) -> Ints:
+    """Tiles of weights that products with so many taps and input channels (of all groups) fetch at least, once each.
+
+    A tile holds R input channels of one tap, or R of all taps' channels, by C filters of one group; packed, whole
+    groups.
+    """
+    taps, channels = np.asarray(taps, np.int64), np.asarray(channels, np.int64)
+    tap_by_tap = array.conv_rows == "channels"
+    passes, down = (taps, channels) if tap_by_tap else (np.ones_like(taps), taps * channels)
+    groups = ceil_div(channels, nests.in_channels)
+    plain = passes * np.maximum(ceil_div(down, array.rows), groups) * ceil_div(nests.out_channels, array.cols)
+    packed = passes * ceil_div(groups, _group_size(nests, array))
+    return np.asarray(np.where(_may_pack(nests, array), np.minimum(plain, packed), plain), np.int64)
 
 
 def _feed_s(nests: Nests, array: Systolic, target: Target, dtype: str) -> Floats:

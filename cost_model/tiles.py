@@ -76,9 +76,10 @@ class Problem:
         n = self.nests
         height = np.minimum(tile, n.out_h)
         rows = touched(height, n.kernel_h, n.stride_h, n.dilation_h, n.in_h)
-        reach, step = (n.kernel_h - 1) * n.dilation_h, np.gcd(n.stride_h, n.dilation_h)
-        held = np.minimum(((height - 1) * n.stride_h + reach) // step + 1, ceil_div(n.in_h, step))
-        rows = np.where((n.dilation_h > 1) & (reach >= n.stride_h), np.maximum(rows, held), rows)
+        if (n.dilation_h > 1).any():
+            reach, step = (n.kernel_h - 1) * n.dilation_h, np.gcd(n.stride_h, n.dilation_h)
+            held = np.minimum(((height - 1) * n.stride_h + reach) // step + 1, ceil_div(n.in_h, step))
+            rows = np.where((n.dilation_h > 1) & (reach >= n.stride_h), np.maximum(rows, held), rows)
         return np.asarray(np.maximum(tile // n.out_h, 1) * rows, np.int64)
 
     def row_trips(self, tile: Ints) -> Ints:

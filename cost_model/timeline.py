@@ -1,7 +1,8 @@
 """The timeline: when every kernel loads, computes and stores, tile by tile, and what of that nothing hides.
 
 Kernels run in order, each from its first load to its last store; inside a kernel the stages of different tiles overlap
-as far as its buffers allow, and the port's idle time of one kernel may carry loads of later ones (prefetch). For tile i
+as far as its buffers allow, the port's idle time of one kernel may carry loads of later ones (prefetch), and the last
+results of one may be stored while the next computes. For tile i
 with b input and b' output buffers (the recurrence of a three-stage flow shop with bounded buffers):
 
     start L_i >= end X_{i-b}      start X_i >= max(end L_i, end X_{i-1}, end Y_{i-b'})      start Y_i >= end X_i
@@ -12,51 +13,25 @@ longer when a duration shrinks or a buffer is added; greedy dispatch has no such
 multiprocessing timing anomalies", SIAM J. Appl. Math. 17(2), 1969, doi:10.1137/0117039).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roofwright.cost_model.pipelining import Makespan, Run, makespan, stage_totals, without_early
+from roofwright.cost_model.ahead import KernelTiles, Prefetched, Room, loading
+from roofwright.cost_model.pipelining import (
+    Makespan,
+    Port,
+    Run,
+    makespan,
+    stage_totals,
+    tile_spans,
+    tiles_of,
+    without_early,
+)
 from roofwright.cost_model.units import Floats
 
-
-@dataclass(frozen=True, slots=True)
-class KernelTiles:
-    """One kernel as the timeline sees it.
-
-    Attributes:
-        runs: its tiles in order.
-        engine: what computes them.
-        in_buffers: tiles whose operands are on chip at once (2: double-buffered).
-        out_buffers: tiles whose results are on chip at once.
-        fluid: a cache manages its data: loads and stores spread evenly under the computation, whatever the tiles.
-        early_bytes: bytes behind the `early_s` of all runs together.
-        spare_bytes: on-chip bytes that stay free while it runs, for early loads of later kernels that lie ready.
-    """
-
-    runs: tuple[Run, ...]
-    engine: str = ""
-    in_buffers: int = 2
-    out_buffers: int = 2
-    fluid: bool = False
-    early_bytes: float = 0.0
-    spare_bytes: float = 0.0
-
-    @property
-    def early_s(self) -> float:
-        """Port seconds of the loads that need no earlier kernel's result."""
-        return sum(run.count * run.early_s for run in self.runs)
-
-
-@dataclass(frozen=True, slots=True)
-class Prefetched:
-    """`seconds` of kernel `kernel`'s early loads (`bytes` of them) travel while kernel `during` runs."""
-
-    kernel: int
-    during: int
-    seconds: float
-    bytes: float
+_ROUNDING = 1e-9  # relative difference below which all of a load is done
 
 
 @dataclass(frozen=True)
@@ -67,9 +42,10 @@ class Timeline:
         start_s, end_s: first load to last store of the kernel (its prefetch comes before).
         load_s, compute_s, store_s: busy time of port and engine for this kernel, prefetch left out.
         exposed_load_s: time before and between computations in which the engine waits for operands or free buffers.
-        exposed_store_s: time after the last computation.
+        exposed_store_s: time after the last computation, without what is stored under the next kernel.
         prefetched: what travelled ahead of its kernel, and when.
         engines: engine of each kernel.
+        taken_s: of the port, from the start of each kernel on, by results of the kernel before.
     """
 
     start_s: Floats
@@ -81,6 +57,7 @@ class Timeline:
     exposed_store_s: Floats
     prefetched: tuple[Prefetched, ...]
     engines: tuple[str, ...]
+    taken_s: Floats
 
     @property
     def total_s(self) -> float:
@@ -105,40 +82,48 @@ class Timeline:
 
 def timeline(
     kernels: Sequence[KernelTiles],
+    port: Port,
     *,
-    shared_port: bool,
     window: int = 0,
     plan: Iterable[Prefetched] | None = None,
+    rooms: Mapping[int, Room] | None = None,
     known: dict[object, Makespan] | None = None,
 ) -> Timeline:
     """Run the kernels one after the other.
 
     Args:
         kernels: in order.
-        shared_port: loads and stores share one way to memory.
+        port: the way to the device memory.
         window: how many kernels ahead early loads may start, nearest kernel first, limited by `spare_bytes`;
             0: no prefetch.
         plan: instead of `window`, what to load during which kernel; a part for which the port has no idle time is
             loaded when its own kernel starts.
+        rooms: instead of either, where the early loads of which kernels have room; nearest kernel first.
         known: spans of kernels met before: schedules of one graph differ in few.
 
     Returns:
         The timeline. More buffers, more spare bytes, a wider window or shorter transfers never make it longer.
     """
-    ahead, known = _Ahead(kernels, window, plan), {} if known is None else known
+    ahead, known = loading(kernels, port, window, plan, rooms), {} if known is None else known
     rows: list[tuple[float, ...]] = []
+    taken_s = 0.0  # of the port, by results of the kernel before
     for index, kernel in enumerate(kernels):
-        same = (kernel.runs, ahead.done_s[index], kernel.in_buffers, kernel.out_buffers, kernel.fluid, shared_port)
+        own = (kernel.runs, kernel.in_buffers, kernel.out_buffers, kernel.fluid, kernel.fill_s)
+        same = (own, ahead.done_s[index], port, taken_s)
         span = known.get(same)
         if span is None:
-            span = known[same] = _span(kernel, ahead.done_s[index], shared_port)
-        used_s = span.load_s + span.store_s if shared_port else span.load_s
-        ahead.fill(index, span.total_s - used_s)
-        after_s = span.total_s - span.compute_end_s
+            span = known[same] = _span(kernel, ahead.done_s[index], port, taken_s)
+        late = kernel.late and index + 1 < len(kernels) and not kernels[index + 1].fluid
+        length_s = max(span.compute_end_s, taken_s) if late else span.total_s
+        left_s = span.total_s - length_s
+        used_s = span.load_s + span.store_s + taken_s - left_s if port.shared else span.load_s
+        ahead.fill(index, length_s - used_s)
         stall_s = span.compute_end_s - span.compute_s
-        rows.append((span.total_s, span.load_s, span.compute_s, span.store_s, stall_s, after_s))
-    spans, *parts = np.array(rows, dtype=np.float64).reshape(len(rows), 6).T
-    load_s, compute_s, store_s, exposed_load_s, exposed_store_s = parts
+        after_s = length_s - span.compute_end_s
+        rows.append((length_s, span.load_s, span.compute_s, span.store_s, stall_s, after_s, taken_s))
+        taken_s = left_s
+    spans, *parts = np.array(rows, dtype=np.float64).reshape(len(rows), 7).T
+    load_s, compute_s, store_s, exposed_load_s, exposed_store_s, taken = parts
     end_s = np.cumsum(spans)
     return Timeline(
         start_s=np.concatenate([[0.0], end_s])[: len(end_s)],
@@ -150,72 +135,52 @@ def timeline(
         exposed_store_s=exposed_store_s,
         prefetched=tuple(ahead.log),
         engines=tuple(kernel.engine for kernel in kernels),
+        taken_s=taken,
     )
 
 
-def _span(kernel: KernelTiles, done_s: float, shared_port: bool) -> Makespan:
-    """The kernel's own time when `done_s` of its early loads have been done before."""
+def _left(kernel: KernelTiles, done_s: float) -> Sequence[Run]:
+    """The tiles of a kernel when `done_s` of its early loads have been done before."""
     runs = without_early(kernel.runs, done_s) if done_s > 0 else kernel.runs
+    if not kernel.fill_s or done_s >= kernel.runs[0].early_s * (1 - _ROUNDING):
+        return runs
+    first = replace(runs[0], count=1, compute_s=runs[0].compute_s + kernel.fill_s)
+    return [run for run in (first, replace(runs[0], count=runs[0].count - 1), *runs[1:]) if run.count]
+
+
+def _span(kernel: KernelTiles, done_s: float, port: Port, taken_s: float) -> Makespan:
+    """The kernel's own time when `done_s` of its early loads have been done before."""
+    runs = _left(kernel, done_s)
     if not kernel.fluid:
-        return makespan(runs, kernel.in_buffers, kernel.out_buffers, shared_port)
-    load_s, compute_s, store_s = stage_totals(runs)
-    transfer_s = load_s + store_s if shared_port else max(load_s, store_s)
+        in_buffers = max(kernel.in_buffers, tiles_of(kernel.runs, done_s))
+        return makespan(runs, in_buffers, kernel.out_buffers, port, taken_s)
+    load_s, compute_s, store_s = stage_totals(runs, port)
+    transfer_s = load_s + store_s if port.shared else max(load_s, store_s)
     total_s = max(transfer_s, compute_s)
     return Makespan(total_s, total_s, load_s, compute_s, store_s)
 
 
-class _Ahead:
-    """The early loads that wait for idle time on the port, in the order of their kernels.
+def spans_of(
+    kernel: KernelTiles, done_s: float, taken_s: float, port: Port
+) -> Iterator[tuple[tuple[float, float], tuple[float, float], tuple[float, float]]]:
+    """(start, end) of every tile's load, computation and store, from the start of its kernel.
 
-    Earliest kernel first, and none overtakes: what lies on chip for a far kernel then never takes room that a nearer
-    one still waits for. What was loaded ahead takes spare bytes of every kernel until its own begins.
+    What a cache spreads under the computation is one load, one computation and one store side by side.
+
+    Args:
+        kernel: in a timeline.
+        done_s: of its early loads done before.
+        taken_s: of the port, by results of the kernel before.
+        port: the way to the device memory.
     """
-
-    def __init__(self, kernels: Sequence[KernelTiles], window: int, plan: Iterable[Prefetched] | None) -> None:
-        self.kernels = kernels
-        self.window = window
-        self.left_s = [kernel.early_s for kernel in kernels]
-        self.done_s = [0.0] * len(kernels)
-        self.spare_bytes = [kernel.spare_bytes for kernel in kernels]
-        self.log: list[Prefetched] = []
-        self.plan: dict[int, list[Prefetched]] | None = None
-        if plan is not None:
-            self.plan = {}
-            for item in sorted(plan, key=lambda p: (p.during, p.kernel)):
-                self.plan.setdefault(item.during, []).append(item)
-
-    def fill(self, during: int, idle_s: float) -> None:
-        """Spend the idle port time of kernel `during`."""
-        if self.plan is not None:
-            for item in self.plan.get(during, ()):
-                idle_s -= self._load(item.kernel, during, min(idle_s, item.seconds))
-            return
-        last = min(during + self.window, len(self.kernels) - 1)
-        room_bytes = float("inf")
-        for index in range(during + 1, last + 1):
-            room_bytes = min(room_bytes, self.spare_bytes[index - 1])
-            if self.left_s[index] <= 0:
-                continue
-            rate = self.kernels[index].early_bytes / self.kernels[index].early_s
-            limit_s = room_bytes / rate if rate > 0 else idle_s
-            spent_s = self._load(index, during, min(idle_s, limit_s))
-            idle_s -= spent_s
-            room_bytes -= spent_s * rate
-            if self.left_s[index] > 0:
-                return
-
-    def _load(self, index: int, during: int, limit_s: float) -> float:
-        seconds = min(limit_s, self.left_s[index])
-        if seconds <= 0:
-            return 0.0
-        kernel = self.kernels[index]
-        held = seconds / kernel.early_s * kernel.early_bytes
-        self.left_s[index] -= seconds
-        self.done_s[index] += seconds
-        for between in range(during, index):
-            self.spare_bytes[between] -= held
-        self.log.append(Prefetched(index, during, seconds, held))
-        return seconds
+    runs = _left(kernel, done_s)
+    if not kernel.fluid:
+        in_buffers = max(kernel.in_buffers, tiles_of(kernel.runs, done_s))
+        yield from tile_spans(runs, in_buffers, kernel.out_buffers, port, taken_s)
+        return
+    load_s, compute_s, store_s = stage_totals(runs, port)
+    first = load_s if port.shared else 0.0
+    yield (0.0, load_s), (0.0, compute_s), (first, first + store_s)
 
 
 def split_evenly(

@@ -44,6 +44,11 @@ class Traffic:
         """All transfers of each kernel."""
         return np.asarray(self.weight_bytes + self.input_bytes + self.output_bytes)
 
+    @property
+    def busiest_bytes(self) -> Floats:
+        """Loads or stores of each kernel, whichever are more: what counts where each has a way of its own."""
+        return np.maximum(self.weight_bytes + self.input_bytes, self.output_bytes)
+
     def times(self, factor: Floats, target: Target) -> "Traffic":
         """With `factor` times the bytes that an engine's own blocking loads again: weights, and inputs beside them.
 

@@ -39,7 +39,15 @@ from roofwright.passes.fusion import (
 from roofwright.passes.layout import AbsorbTransposes, MoveTransposes
 from roofwright.passes.options import Options, Result
 from roofwright.passes.report import Report
-from roofwright.passes.scheduling import Engines, FuseBlocks, Kernels, PlaceTensors, PrefetchWeights, Tiles
+from roofwright.passes.scheduling import (
+    Engines,
+    FuseBlocks,
+    FuseChannels,
+    Kernels,
+    PlaceTensors,
+    PrefetchWeights,
+    Tiles,
+)
 from roofwright.passes.units import ChannelShuffles
 from roofwright.targets import Target, load_target
 
@@ -75,6 +83,7 @@ PASSES: Mapping[str, type[Pass]] = {
     "placement": PlaceTensors,  # what stays on chip: needs the tiles' footprints
     "prefetch": PrefetchWeights,  # what is loaded early: needs what is free beside them
     "blocks": FuseBlocks,  # kernels that run as one: held against the best schedule without them
+    "channels": FuseChannels,  # what rows could not join, or only with a halo or weights read again
     "engines": Engines,  # last: it shares what kernels there are
 }
 

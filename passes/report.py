@@ -29,6 +29,8 @@ class Side:
         off_chip_bytes: device memory and link, each transfer once.
         on_chip_bytes: most bytes in on-chip memory at a time.
         utilisation: share of the special unit's peak over the device time.
+        period_s, prologue_s, epilogue_s: of back-to-back requests: from one to the next, the first input's way in, the
+            last output's way out.
         causes_s: seconds lost to each of the six causes; with `ideal_s` they sum to `latency_s`.
         bound_s, bound_bytes: proven lower bounds on device time and off-chip bytes.
         fallbacks: what runs beside the special unit, where and why, the slowest group first.
@@ -46,6 +48,8 @@ class Side:
     latency_s: float
     device_s: float
     period_s: float
+    prologue_s: float
+    epilogue_s: float
     ideal_s: float
     causes_s: Mapping[str, float]
     clock_ratio: float
@@ -71,6 +75,8 @@ class Side:
             latency_s=estimate.latency_s,
             device_s=estimate.device_s,
             period_s=estimate.period_s,
+            prologue_s=estimate.steady.input_s,
+            epilogue_s=estimate.steady.output_s,
             ideal_s=estimate.evaluations.totals()[0],
             causes_s=estimate.evaluations.causes(),
             clock_ratio=estimate.clock_ratio,

@@ -19,6 +19,7 @@ DTYPES = (
     *("float8e5m2fnuz", "float4e2m1", "int64", "uint64", "int32", "uint32", "int16", "uint16", "int8", "uint8"),
     *("int4", "uint4", "bool"),
 )
+_WAYS = ("loads", "stores")
 _MULTIPLIES = ("matmul", "conv", "depthwise", "recurrent")
 _KINDS = tuple(cls.__name__.lower() for cls in get_args(Geometry))
 _STACK_KINDS = (*_KINDS, "tensor")  # the tensor cores of a "simt" engine have kernels of their own
@@ -72,6 +73,9 @@ def _check_memories(target: Target, fail: Fail) -> None:
     for what in ("activations", "weights"):
         if not any(what in memory.holds for memory in target.memories):
             fail("memories", f"no level holds {what}")
+    for memory in target.memories:
+        if memory.ports > len(_WAYS):
+            fail(f"memories.{memory.name}.dma.ports", f"expected 1 or {len(_WAYS)}, found {memory.ports}")
 
 
 def _check_assume(target: Target, fail: Fail) -> None:

@@ -1,8 +1,9 @@
 """Documents to dataclasses, driven by the dataclasses alone: a new field becomes a required key without code here.
 
-Rules: a field is a key of the same name; a missing or unknown key is an error; `X | None` is written "none" where it is
-absent; a tuple of dataclasses is a table whose keys are their names; a union of dataclasses is told apart by the
-sibling key `kind`; every number stands in a leaf with source and confidence.
+Rules: a field is a key of the same name; an unknown key is an error, and so is a missing one unless its field has a
+default; `X | None` is written "none" where it is absent; a tuple of dataclasses is a table whose keys are their names;
+a union of dataclasses is told apart by the sibling key `kind`; every number stands in a leaf with source and
+confidence.
 """
 
 import dataclasses
@@ -30,16 +31,17 @@ class Decoder:
         """One dataclass from a table; `given` fields do not come from the file."""
         where = f"{key}." if key else ""
         hints = typing.get_type_hints(cls)
-        names = [f.name for f in dataclasses.fields(cls) if f.name not in given]  # type: ignore[arg-type]  # any dataclass
+        slots = [f for f in dataclasses.fields(cls) if f.name not in given]  # type: ignore[arg-type]  # any dataclass
+        names = [f.name for f in slots]
         table = self._table(table, key)
         for name in table:
             if name not in names:
                 self.fail(f"{where}{name}", f"unknown key{closest(name, names)}")
-        for name in names:
-            if name not in table:
-                self.fail(f"{where}{name}", "missing key")
-        kind = table.get("kind")
-        values = {n: self._value(_geometry(hints[n], kind), table[n], f"{where}{n}", None) for n in names}
+        for slot in slots:
+            if slot.name not in table and slot.default is dataclasses.MISSING:
+                self.fail(f"{where}{slot.name}", "missing key")
+        kind, stated = table.get("kind"), [name for name in names if name in table]
+        values = {n: self._value(_geometry(hints[n], kind), table[n], f"{where}{n}", None) for n in stated}
         return cls(**values, **given)
 
     def fail(self, key: str, problem: str) -> typing.NoReturn:

@@ -91,6 +91,14 @@ class Engine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dma:
+    """Transfers between the device memory and the chip."""
+
+    engines: int  # transfers in flight at once: their set-ups overlap, their bytes share the bandwidth
+    ports: int  # 1: loads and stores take turns on one way; 2: each has one of the memory's `bytes_per_s`
+
+
+@dataclass(frozen=True, kw_only=True)
 class Memory:
     """One level of storage shared by all engines; the last level of a target is the off-chip device memory.
 
@@ -101,6 +109,8 @@ class Memory:
         holds: what may live there ("activations", "weights"); some machines keep weights apart.
         latency_s: time from request to first byte.
         setup_s: cost of programming one DMA transfer.
+        dma: what moves data between this level and the chip, of the device memory; where a file leaves it out, one
+            transfer after the other on one way.
     """
 
     name: str
@@ -111,6 +121,17 @@ class Memory:
     holds: tuple[Literal["activations", "weights"], ...]
     latency_s: float
     setup_s: float
+    dma: Dma | None = None
+
+    @property
+    def engines(self) -> int:
+        """Transfers in flight at once."""
+        return self.dma.engines if self.dma else 1
+
+    @property
+    def ports(self) -> int:
+        """Ways that loads and stores have."""
+        return self.dma.ports if self.dma else 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,15 +57,20 @@ def feeds(
     return result
 
 
-def run(proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The model's outputs by name, computed by onnxruntime with its graph optimizations off."""
+def session(proto: onnx.ModelProto) -> ort.InferenceSession:
+    """The model in onnxruntime, with its graph optimizations off."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def run(proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The model's outputs by name, computed by onnxruntime with its graph optimizations off."""
+    made = session(proto)
+    names = [output.name for output in made.get_outputs()]
+    return dict(zip(names, made.run(names, dict(inputs)), strict=True))
 
 
 def assert_same(a: onnx.ModelProto, b: onnx.ModelProto, inputs: Mapping[str, Array], rtol: float = 1e-5) -> None:

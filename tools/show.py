@@ -46,7 +46,7 @@ def _rows(schedule: Schedule) -> list[tuple[str, ...]]:
             (
                 str(kernel.index),
                 shortened(printable(kernel.nodes[0].output), _NAME_WIDTH),
-                printable(f"{kernel.engine} {kernel.algorithm}".strip()),
+                printable(f"{_engines(kernel)} {kernel.algorithm}".strip()),
                 _tiles(kernel),
                 size(held) if held else "",
                 ", ".join(map(str, ahead)),
@@ -54,6 +54,11 @@ def _rows(schedule: Schedule) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def _engines(kernel: Kernel) -> str:
+    """`npu 5 + gpu 3`: where it runs, and how many rows each engine does."""
+    return " + ".join(f"{share.engine} {share.rows}" for share in kernel.shares) or kernel.engine
 
 
 def _contents(kernel: Kernel) -> str:
@@ -71,8 +76,9 @@ def _tiles(kernel: Kernel) -> str:
 
 def _strips(kernel: Kernel) -> str:
     """`strips of 7 rows, 2 behind on vpu`: their size, and where nodes that lag run."""
-    if kernel.strip_rows is None:
+    if kernel.strip_rows is None and kernel.strip_channels is None:
         return ""
     wide = f" x {kernel.strip_columns} columns" if kernel.strip_columns else ""
     behind = dict.fromkeys((node.lag, node.engine or kernel.engine) for node in kernel.nodes if node.lag)
-    return ", ".join([f"strips of {kernel.strip_rows} rows{wide}", *(f"{lag} behind on {on}" for lag, on in behind)])
+    size = f"{kernel.strip_rows} rows{wide}" if kernel.strip_rows else f"{kernel.strip_channels} channels"
+    return ", ".join([f"strips of {size}", *(f"{lag} behind on {on}" for lag, on in behind)])

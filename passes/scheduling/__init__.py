@@ -6,6 +6,7 @@ from roofwright._lazy import attach
 
 if TYPE_CHECKING:
     from roofwright.passes.scheduling.blocks import FuseBlocks
+    from roofwright.passes.scheduling.channels import FuseChannels
     from roofwright.passes.scheduling.engines import Engines
     from roofwright.passes.scheduling.kernels import Kernels
     from roofwright.passes.scheduling.placement import PlaceTensors
@@ -18,6 +19,7 @@ _HOMES = {
     "PlaceTensors": "placement",
     "PrefetchWeights": "prefetch",
     "FuseBlocks": "blocks",
+    "FuseChannels": "channels",
     "Engines": "engines",
 }
 __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compares the two)
@@ -26,6 +28,7 @@ __all__ = [  # noqa: RUF022 (in the order of _HOMES; the public-API test compare
     "PlaceTensors",
     "PrefetchWeights",
     "FuseBlocks",
+    "FuseChannels",
     "Engines",
 ]
 __getattr__ = attach(__name__, _HOMES)

@@ -1,15 +1,17 @@
 """The last scheduling pass: kernels that run as one, depth-first, where that is shorter."""
 
 from collections.abc import Collection, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import partial
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from roofwright.cost_model import (
+    Candidates,
     Costing,
     Estimate,
     GraphModel,
@@ -25,15 +27,15 @@ from roofwright.cost_model import (
 )
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import bare, own_buffers
+from roofwright.passes.scheduling.engine_runs import CLEARANCE, PREFER, Assigned, alive, assigned, dealt, lowered, roams
 from roofwright.passes.scheduling.placement import choose, settle
 from roofwright.passes.scheduling.prefetch import PrefetchWeights
 from roofwright.targets import Target
 
+Floats = NDArray[np.float64]
 ROUNDING = 1e-9  # relative difference below which two latencies are the same
-_CLEARANCE = 2048  # bytes on chip that alignment may leave unused
 _WORTH = 0.02  # of the device time: what engines that take turns must lose for a search
 PLAIN = ("plain", ())  # where the model's memo keeps the schedule without strips, which may still win on shared engines
-_PREFER = 0.02  # of a transfer's time counts even where computation hides it
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class FuseBlocks(Pass):
     4. Where engines hand over for nothing (array and vector unit of a TPU), nodes of different engines work on
        different strips at the same time: behind what it reads from another engine a node lags one strip, buffers hold
        so many more rows, and a run costs its busiest engine and the others' share of its first and last strips.
-    5. The result is placed and prefetched like any schedule, and taken where its latency is lower.
+    5. Where a hand-over costs time (NPU and GPU of a phone), the same path decides who computes (`engine_runs`): one
+       engine, or two that share the samples of a batch, each running the strips of its own through buffers of its own.
+    6. The result is placed and prefetched like any schedule, and taken where its latency is lower.
 
     Declines when every tensor moves once at most already and no two engines could overlap, or a cache decides what
     stays on chip.
@@ -110,9 +114,16 @@ def planned(graph: gs.Graph, ctx: Context, model: GraphModel, turns: bool = True
     assert ctx.target is not None
     assert ctx.schedule is not None
     start = bare(ctx.schedule)
-    choice = best_runs(Costing.of(model, ctx.target, start), turns)
+    costing = Costing.of(model, ctx.target, start)
+    choice: Choice | Assigned
+    moves = roams(ctx.target)
+    if moves:
+        choice = assigned(costing, partial(_priced, start, model, ctx.target))
+        start = dealt(start, choice.parts, ctx.target)
+    else:
+        choice = best_runs(costing, turns)
     runs = choice.runs
-    while runs:
+    while runs or moves:
         placed = _placed(with_runs(start, runs), model, ctx.target, choice.stay)
         lost = {k.nodes[0].output for k in placed.kernels if k.strip_rows is not None and not own_buffers(k)}
         runs = [run for run in runs if start.kernels[run.first].nodes[0].output not in lost]
@@ -122,10 +133,15 @@ def planned(graph: gs.Graph, ctx: Context, model: GraphModel, turns: bool = True
     return None
 
 
+def _priced(start: Schedule, model: GraphModel, target: Target, choice: Assigned) -> Costing:
+    return Costing.of(model, target, with_runs(dealt(start, choice.parts, target), choice.runs))
+
+
 def _placed(schedule: Schedule, model: GraphModel, target: Target, stay: Collection[str]) -> Schedule:
     costing = Costing.of(model, target, schedule)
     assert target.on_chip is not None
-    return settle(schedule, model, target, choose(costing, target.on_chip.capacity_bytes, stay))
+    chosen = choose(costing, target.on_chip.capacity_bytes, stay)
+    return settle(lowered(schedule, costing) if roams(target) else schedule, model, target, chosen)
 
 
 def with_runs(schedule: Schedule, runs: Sequence[Run]) -> Schedule:
@@ -153,16 +169,6 @@ def _on(kernel: Kernel, usual: str, asked: tuple[str, int] | None) -> Iterator[N
 
 
 @dataclass(frozen=True)
-class _Way:
-    """The shortest way to a cut: seconds, the way before, the run between, and whether what is alive is on chip."""
-
-    seconds: float
-    before: "_Way | None" = None
-    run: Run | None = None
-    on_chip: bool = False
-
-
-@dataclass(frozen=True)
 class Choice:
     """Runs of two kernels or more that pay, and the tensors that were taken to stay on chip between kernels."""
 
@@ -172,113 +178,64 @@ class Choice:
 
 def best_runs(costing: Costing, turns: bool = True) -> Choice:
     """The runs on the shortest path through all cuts; without `turns` only those whose engines overlap."""
-    search = _Search(costing, Runs(costing, turns))
-    nowhere = _Way(float("inf"))
-    ways: list[tuple[_Way, _Way]] = [(_Way(0.0), nowhere)]  # per cut: tensors off chip, tensors on chip
-    for last in range(len(costing.kernels)):
-        found = [nowhere, nowhere]
-        for run in chain([search.single(last)], search.runs.ending_at(last)):
-            search.extend(found, ways[run.first], run)
-        ways.append((found[0], found[1]))
-    way: _Way | None = ways[-1][0]
+    runs, count = Runs(costing, turns), len(costing.kernels)
+    made, last_read, found = runs.chain.made, runs.chain.last_read, runs.candidates
     chosen: list[Run] = []
-    off_chip = np.zeros(len(costing.kernels) + 1, np.int64)  # cuts at which nothing stays
-    while way is not None and way.run is not None:
-        chosen.append(way.run)
-        way.run.where = search.runs.where(way.run) if way.run.overlaps else {}
-        off_chip[way.run.last + 1] = not way.on_chip
-        way = way.before
+    off_chip = np.zeros(count + 1, np.int64)  # cuts at which nothing stays
+    for at, stays in _path(found, _seconds(runs), count):
+        off_chip[found.last[at] + 1] = not stays
+        if found.first[at] < found.last[at]:
+            chosen.append(runs.run(at))
     before = np.cumsum(off_chip)
-    spans = {n: (at, search.runs.last_read[n]) for n, at in search.runs.made.items() if n in search.runs.last_read}
+    spans = {name: (at, last_read[name]) for name, at in made.items() if name in last_read}
     stay = {n for n, (at, end) in spans.items() if n not in costing.outputs and before[end] == before[at]}
-    return Choice([run for run in chosen[::-1] if run.first < run.last], frozenset(stay))
+    return Choice(chosen[::-1], frozenset(stay))
 
 
-class _Search:
-    """Prices of runs between two cuts, with tensors on chip at either or not."""
+def _path(found: Candidates, seconds: Floats, count: int) -> list[tuple[int, bool]]:
+    """(run, whether what is alive after it stays on chip) on the shortest path, the last run first.
 
-    def __init__(self, costing: Costing, runs: Runs) -> None:
-        self.costing, self.runs = costing, runs
-        target = costing.target
-        assert target.on_chip is not None
-        self.room = target.on_chip.capacity_bytes - _CLEARANCE
-        self.rate, self.setup_s = effective_bytes_per_s(target.device_memory), target.device_memory.setup_s
-        self.launch_s = target.stack.launch_s
-        self.live = self._live()
-        self.moved = costing.moved.total_bytes.tolist()
-        self.least = costing.cut.least_bytes.tolist()
-        self.busy = [
-            max(busy, inner) for busy, inner in zip(costing.prices.busy_s, costing.prices.inner_s, strict=True)
-        ]
+    `seconds`: of every run with what is alive before it off chip and on chip, and after it; shape (runs, 2, 2).
+    """
+    total = np.full((count + 1, 2), np.inf)  # per cut: tensors off chip, tensors on chip
+    total[0, 0] = 0.0
+    came = np.zeros((count + 1, 2), np.int64)
+    begins = np.searchsorted(found.last, np.arange(count + 1)).tolist()
+    for last in range(count):
+        mine = slice(begins[last], begins[last + 1])
+        ways = (total[found.first[mine], :, None] + seconds[mine]).reshape(-1, 2)
+        came[last + 1] = np.argmin(ways, axis=0)
+        total[last + 1] = ways[came[last + 1], (0, 1)]
+    path, cut, stays = list[tuple[int, bool]](), count, 0
+    while cut:
+        run, before = divmod(int(came[cut, stays]), 2)
+        path.append((begins[cut - 1] + run, bool(stays)))
+        cut, stays = int(found.first[begins[cut - 1] + run]), before
+    return path
 
-    def _live(self) -> list[float]:
-        """Bytes of tensors made before and read after each cut."""
-        change = [0.0] * (len(self.costing.kernels) + 2)
-        for name, at in self.runs.made.items():
-            last = min(self.runs.last_read.get(name, at), len(self.costing.kernels) - 1)
-            if last > at:
-                change[at + 1] += self.runs.sizes[name]
-                change[last + 1] -= self.runs.sizes[name]
-        total, live = 0.0, []
-        for step in change:
-            total += step
-            live.append(total)
-        return live
 
-    def single(self, at: int) -> Run:
-        """One kernel as it is."""
-        runs, kernel = self.runs, self.costing.kernels[at]
-        made = [o.name for o in kernel.reads if o.name in runs.made]
-        leaving = [o.name for o in kernel.writes if o.name not in self.costing.outputs]
-        loaded = sum(runs.sizes[name] for name in made)
-        stored = sum(runs.sizes[name] for name in leaving)
-        fixed = max(self.moved[at] - loaded - stored, 0.0)
-        return Run(
-            at,
-            at,
-            0,
-            None,
-            tiles=1,
-            busy_s=self.shared_s(at),
-            held_bytes=self.least[at],
-            loaded_bytes=loaded,
-            fixed_bytes=fixed,
-            stored_bytes=stored,
-        )
-
-    def shared_s(self, at: int) -> float:
-        """Computation of one kernel, by all engines that can share it where they could overlap instead."""
-        others = (each[0] for each in self.runs.links[at].others.values())
-        return 1 / (1 / self.busy[at] + sum(1 / other for other in others if other)) if self.busy[at] else 0.0
-
-    def extend(self, found: list[_Way], before: tuple[_Way, _Way], run: Run) -> None:
-        """Better ways to the cut after a run."""
-        if run.first < run.last and not (self.runs.turns or run.overlaps):
-            return
-        for came in (0, 1):
-            if before[came].seconds == float("inf"):
-                continue
-            for goes in (0, 1):
-                seconds = before[came].seconds + self.seconds(run, bool(came), bool(goes))
-                if seconds < found[goes].seconds:
-                    found[goes] = _Way(seconds, before[came], copy(run), bool(goes))
-
-    def seconds(self, run: Run, came: bool, goes: bool) -> float:
-        """What a run takes; inf where it does not fit."""
-        live, after = self.live[run.first], self.live[run.last + 1]
-        passing = max(after - run.stored_bytes, 0.0)
+def _seconds(runs: Runs) -> Floats:
+    """What each run takes with what is alive before it off chip and on chip, and after it; inf: it does not fit."""
+    run, target = runs.candidates, runs.chain.costing.target
+    assert target.on_chip is not None
+    memory, between = target.device_memory, alive(runs)
+    live, after = between[run.first], between[run.last + 1]
+    single, passing = run.first == run.last, np.maximum(after - run.stored_bytes, 0.0)
+    found = np.full((len(live), 2, 2), np.inf)
+    for came, goes in product((0, 1), (0, 1)):
         held = run.held_bytes + run.fixed_buffers
-        held += live if came else run.input_bytes
-        held += (run.stored_bytes + (0.0 if came else passing)) if goes else run.output_bytes
-        streams = run.first == run.last and not came and not goes  # whatever its size, some tiling of it fits
-        if held > self.room and not streams:
-            return float("inf")
+        held = held + (live if came else run.input_bytes)
+        held = held + ((run.stored_bytes + (0.0 if came else passing)) if goes else run.output_bytes)
+        streams = single & (not came and not goes)  # whatever its size, some tiling of it fits
         moved = run.fixed_bytes + run.final_bytes
-        moved += (0.0 if came else run.loaded_bytes) + (0.0 if goes else run.stored_bytes)
-        moved += passing if came != goes else 0.0
-        transfer_s = moved / self.rate
-        setups = run.tiles * ((0 if came else 1) + (0 if goes else 1)) * self.setup_s
-        return max(run.length_s, transfer_s + setups) + _PREFER * transfer_s + self.launch_s
+        moved = moved + ((0.0 if came else run.loaded_bytes) + (0.0 if goes else run.stored_bytes))
+        transfer_s = (moved + (passing if came != goes else 0.0)) / effective_bytes_per_s(memory)
+        setups_s = run.tiles * (2 - came - goes) * memory.setup_s
+        port_s = np.maximum(transfer_s, (transfer_s + setups_s) / memory.engines)
+        length_s = np.maximum(run.length_s, port_s) + PREFER * transfer_s + target.stack.launch_s
+        fits = (held <= target.on_chip.capacity_bytes - CLEARANCE) | streams
+        found[:, came, goes] = np.where(fits & (single | runs.chain.turns | run.overlaps), length_s, np.inf)
+    return found
 
 
 def _records(schedule: Schedule) -> list[Record]:

@@ -1,11 +1,12 @@
 """The buffers of a schedule in an explicit on-chip memory: who holds what, for how long, and where."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import NamedTuple
 
-from roofwright.cost_model import Costing, Kernel, Placement, Prefetch, Schedule, Tiling
+import numpy as np
+
+from roofwright.cost_model import Costing, Kernel, Placement, Schedule, Tiling
 from roofwright.passes.scheduling.allocation import Request, offsets
 
 
@@ -28,6 +29,7 @@ class _Wanted(NamedTuple):
     until: int | None
     first_node: int | None
     last_node: int | None
+    engine: str = ""
 
     def placed(self, level: str, offset: int) -> Placement:
         """The buffer at an address."""
@@ -38,7 +40,6 @@ def with_buffers(
     schedule: Schedule,
     costing: Costing,
     residents: Sequence[Resident],
-    ahead: Mapping[int, Sequence[Prefetch]],
     without: Collection[int] = (),
     tilings: Sequence[tuple[Tiling, ...]] | None = None,
 ) -> tuple[Schedule, list[Resident]]:
@@ -48,7 +49,6 @@ def with_buffers(
         schedule: kernels with their tiles.
         costing: prices the schedule with these residents, so that its working buffers are the ones left.
         residents: what stays on chip.
-        ahead: kernel -> its prefetches.
         without: kernels whose own buffers get no address.
         tilings: tiles of every kernel, where the schedule does not have them yet.
     """
@@ -56,49 +56,42 @@ def with_buffers(
     if level is None:
         return schedule, list(residents)
     own = [at for at in range(len(schedule.kernels)) if at not in without]
-    wanted = [(at, buffer) for at in own for buffer in _working(costing, at, ahead.get(at, ()))]
+    wanted = [(at, buffer) for at in own for buffer in _working(costing, at)]
     wanted += [(r.first, _Wanted(r.tensor, r.bytes, 1, r.last, None, None)) for r in residents]
     moments = max((len(kernel.nodes) for kernel in schedule.kernels), default=1)
-    requests = [_request(at, buffer, ahead.get(at, ()), moments) for at, buffer in wanted]
-    found = offsets(requests, level.capacity_bytes).tolist()
+    requests = [_request(at, buffer, moments) for at, buffer in wanted]
+    found = offsets(requests, level.capacity_bytes)
+    lost = [wanted[row] for row in np.flatnonzero(found < 0).tolist()]
+    if lost:
+        stays = {resident.tensor: resident for resident in residents}
+        gone = (Resident(b.tensor, b.bytes, at, at) if b.until is None else stays[b.tensor] for at, b in lost)
+        return schedule, list(gone)
     placed: dict[int, list[Placement]] = {}
-    stays = {resident.tensor: resident for resident in residents}
-    homeless = []
-    for (at, buffer), offset in zip(wanted, found, strict=True):
-        if offset >= 0:
-            placed.setdefault(at, []).append(buffer.placed(level.name, offset))
-        elif buffer.until is not None:
-            homeless.append(stays[buffer.tensor])
-        else:
-            homeless.append(Resident(buffer.tensor, buffer.bytes, at, at))
-    if homeless:
-        return schedule, homeless
+    for (at, buffer), offset in zip(wanted, found.tolist(), strict=True):
+        placed.setdefault(at, []).append(buffer.placed(level.name, offset))
     tilings = tilings or [kernel.tilings for kernel in schedule.kernels]
     kernels = tuple(
-        replace(kernel, buffers=tuple(placed.get(at, ())), prefetch=tuple(ahead.get(at, ())), tilings=tilings[at])
+        replace(kernel, buffers=tuple(placed.get(at, ())), prefetch=(), tilings=tilings[at])
         for at, kernel in enumerate(schedule.kernels)
     )
-    return replace(schedule, kernels=kernels), homeless
+    return replace(schedule, kernels=kernels), []
 
 
-def _request(at: int, buffer: _Wanted, ahead: Sequence[Prefetch], moments: int) -> Request:
+def _request(at: int, buffer: _Wanted, moments: int) -> Request:
     """A buffer's room over time, where every kernel lasts so many moments: one for each of its nodes."""
     size = buffer.bytes * buffer.copies
     if buffer.first_node is not None and buffer.last_node is not None:
         return Request(size, at * moments + buffer.first_node, at * moments + buffer.last_node)
-    first = min((part.during for part in ahead if part.tensor == buffer.tensor), default=at)
     last = at if buffer.until is None else buffer.until
-    return Request(size, first * moments, (last + 1) * moments - 1)
+    return Request(size, at * moments, (last + 1) * moments - 1)
 
 
-def _working(costing: Costing, at: int, ahead: Sequence[Prefetch]) -> list[_Wanted]:
-    """Buffers of one kernel alone, with as many copies as its early loads need."""
-    buffers = []
-    for part in costing.slices(at):
-        early = sum(load.bytes for load in ahead if load.tensor == part.tensor)
-        copies = max(part.copies, ceil(early / part.bytes))
-        buffers.append(_Wanted(part.tensor, part.bytes, copies, None, part.first_node, part.last_node))
-    return buffers
+def _working(costing: Costing, at: int) -> list[_Wanted]:
+    """Buffers of one kernel alone."""
+    return [
+        _Wanted(part.tensor, part.bytes, part.copies, None, part.first_node, part.last_node, part.engine)
+        for part in costing.slices(at)
+    ]
 
 
 def own_buffers(kernel: Kernel) -> list[Placement]:

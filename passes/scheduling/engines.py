@@ -23,6 +23,7 @@ from roofwright.cost_model import (
 )
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.blocks import PLAIN
+from roofwright.passes.scheduling.engine_runs import able
 from roofwright.passes.scheduling.kernels import Kernels
 from roofwright.passes.scheduling.placement import PlaceTensors
 from roofwright.passes.scheduling.prefetch import PrefetchWeights
@@ -32,6 +33,8 @@ from roofwright.targets import Target
 Floats = NDArray[np.float64]
 _NEVER = 1e9  # seconds: what no engine can do
 _PARTS = 16  # lines are split at sixteenths
+_ROUNDS = 4  # choices after what was chosen before was priced
+_WRONG = 0.02  # of a kernel's time that a guess may lack
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class Engines(Pass):
     4. Where hand-overs cost nothing (engines of one chip), lines of every kernel that two engines can run: depthwise
        convolutions on a TPU's array and vector unit. Elementwise work stays on its own engine.
 
-    Declines where a cache decides what stays on chip. Kernels that run in strips are not shared: the schedule without
-    strips competes.
+    Declines where a cache decides what stays on chip. Kernels in strips keep the shares of samples that `blocks` gave
+    them; where hand-overs cost nothing they are not shared, and the schedule without strips competes.
     Numerics: exact (the graph is not touched).
 
     References:
@@ -77,11 +80,11 @@ class Engines(Pass):
         level = ctx.target.on_chip if ctx.target else None
         if ctx.target is None or ctx.schedule is None or level is None or level.managed == "cache":
             return PassResult()
-        if len(_able(ctx.target)) < 2 or not ctx.schedule.kernels:
+        if len(able(ctx.target)) < 2 or not ctx.schedule.kernels:
             return PassResult()
         model = ctx.model or GraphModel.of(graph, ctx.dims)
         started = [ctx.schedule]
-        if _worth_undoing(ctx.schedule, model, ctx.target):
+        if not ctx.target.stack.handover_s and _worth_undoing(ctx.schedule, model, ctx.target):
             plain = model.memo.once(*PLAIN, lambda: _without_strips(graph, replace(ctx, model=model)))
             started.append(plain)
         found = [shared(schedule, model, ctx.target) for schedule in started]
@@ -94,15 +97,53 @@ class Engines(Pass):
 def shared(schedule: Schedule, model: GraphModel, target: Target) -> Schedule | None:
     """The schedule with the best shares; None where no kernel gains from any."""
     costing = Costing.of(model, target, schedule)
-    chosen = shortest(list(ways(costing)), target.stack.handover_s)
-    splits = Splits.of(costing.kernels, costing.prices, target)
+    splits = Splits.of(costing.kernels, costing.prices, target, costing.strips)
+    found = list(ways(costing, schedule, splits))
+    chosen = shortest(found, target.stack.handover_s)
+    for _ in range(_ROUNDS):
+        if not _corrected(chosen, splits):
+            break
+        chosen = shortest(found, target.stack.handover_s)
     if not target.stack.handover_s:
         chosen = _paying(chosen, splits)
-    if not any(len(way.parts) > 1 for way in chosen):
-        return None
     lines = splits.lines.tolist()
     rows = enumerate(zip(schedule.kernels, chosen, lines, strict=True))
-    return replace(schedule, kernels=tuple(_shared(k, at, way, costing, many) for at, (k, way, many) in rows))
+    kernels = tuple(_shared(k, at, way, costing, many) for at, (k, way, many) in rows)
+    moved = any(new.engine != old.engine for new, old in zip(kernels, schedule.kernels, strict=True))
+    kernels = tuple(_lowered(kernels, schedule.kernels, splits)) if moved else kernels
+    return replace(schedule, kernels=kernels) if kernels != schedule.kernels else None
+
+
+def _lowered(kernels: Sequence[Kernel], before: Sequence[Kernel], splits: Splits) -> Iterator[Kernel]:
+    """The kernels, those on another engine than before with the lowering that is the fastest there."""
+    found, anchor = splits.table(np.ones(len(kernels))).algorithm, splits.prices.anchor.tolist()
+    names = {engine.name: at for at, engine in enumerate(splits.target.engines)}
+    for at, (kernel, old) in enumerate(zip(kernels, before, strict=True)):
+        moved = kernel.engine != old.engine and anchor[at] >= 0
+        yield replace(kernel, algorithm=str(found[names[kernel.engine], anchor[at]])) if moved else kernel
+
+
+def _corrected(chosen: Sequence[Way], splits: Splits) -> bool:
+    """Write into ways what kernels take that were chosen for less; whether there are any: a part may fill worse."""
+    rows = [
+        _rows(way, lines) / lines if len(way.parts) > 1 else 1.0
+        for way, lines in zip(chosen, splits.lines.tolist(), strict=True)
+    ]
+    first = np.array([float(way.parts[0][1]) if way.samples else part for way, part in zip(chosen, rows, strict=True)])
+    if np.all(first == 1):
+        return False
+    parts = (splits.seconds(first), splits.seconds(1 - first))
+    wrong = False
+    for at, way in enumerate(chosen):
+        ends = [seconds[engine, at] for seconds, (engine, _) in zip(parts, way.parts, strict=False)]
+        if len(ends) > 1 and max(ends) > way.seconds[at] * (1 + _WRONG):
+            way.seconds[at], wrong = max(ends), True
+    return wrong
+
+
+def _rows(way: Way, lines: int) -> int:
+    """Lines that the first engine takes of a kernel."""
+    return min(max(int(np.rint(float(way.parts[0][1]) * lines)), 1), max(lines - 1, 1))
 
 
 def _paying(chosen: Sequence[Way], splits: Splits) -> list[Way]:
@@ -136,39 +177,39 @@ def _records(schedule: Schedule) -> list[Record]:
     return [Record("share", kernel.nodes[0].output, kernel.nodes[0].op, True) for kernel in shared_]
 
 
-def ways(costing: Costing) -> Iterator[Way]:
+def ways(costing: Costing, schedule: Schedule, splits: Splits) -> Iterator[Way]:
     """Every engine alone, pairs of engines at whole samples, and a pair with a kernel's lines to itself.
 
     A share of the rows is taken to cost that share of the time: the pipeline prices what is chosen for itself.
     """
     target, count = costing.target, len(costing.kernels)
     moving_s = costing.moved.total_bytes / effective_bytes_per_s(target.device_memory)
-    splits = Splits.of(costing.kernels, costing.prices, target)
     alone = np.minimum(splits.seconds(np.ones(count)), _NEVER)
-    fixed = np.isin(np.arange(count), list(costing.strips))
+    fixed = np.isin(np.arange(count), list(costing.apart))
+    bound = fixed if not target.stack.handover_s else np.isin(np.arange(count), list(costing.channels))
     priced = np.maximum(costing.prices.busy_s, costing.prices.inner_s)
+    dealt = np.array([bool(kernel.shares) for kernel in schedule.kernels], bool)
     for engine, seconds in enumerate(alone):
-        here = np.where(costing.prices.engine == engine, priced, np.where(fixed, np.inf, seconds))
+        other = np.where(bound | (fixed & dealt), np.inf, seconds)
+        here = np.where((costing.prices.engine == engine) & ~dealt, priced, other)
         yield Way(_at_least(here, moving_s), ((engine, Fraction(1)),))
     kept = np.zeros_like(alone) if target.stack.handover_s else np.minimum(splits.lanes_s, _NEVER)
-    pairs = list(combinations(_able(target), 2))
+    pairs = list(combinations(able(target), 2))
     batch = costing.model.batch
     parts = _sample_parts(batch) if target.stack.handover_s else []
-    free = np.array([bool(parts) and by_sample(k, costing.model.maps, batch) for k in costing.kernels], bool) & ~fixed
+    free = np.array([bool(parts) and by_sample(k, costing.model.maps, batch) for k in costing.kernels], bool)
     for part, (a, b) in product(parts, pairs):
         seconds = np.maximum(alone[a] * float(part), alone[b] * float(1 - part))
-        yield Way(_at_least(np.where(free, seconds, np.inf), moving_s), ((a, part), (b, 1 - part)), samples=True)
+        cut = (target.engines[a].name, int(part * batch)), (target.engines[b].name, int((1 - part) * batch))
+        as_is = np.array([tuple((s.engine, s.rows) for s in k.shares) == cut for k in schedule.kernels], bool)
+        seconds = np.where(free & (~fixed | as_is), seconds, np.inf)
+        yield Way(_at_least(seconds, moving_s), ((a, part), (b, 1 - part)), samples=True)
     lines = np.where(fixed, 1, splits.lines)
     for i, (a, b) in product(range(1, _PARTS), pairs):
         rows = np.clip(np.rint(lines * i / _PARTS), 1, np.maximum(lines - 1, 1)) / lines
         one = kept[a] + (alone[a] - kept[a]) * rows
         seconds = np.where(lines > 1, np.maximum(one, kept[b] + (alone[b] - kept[b]) * (1 - rows)), np.inf)
         yield Way(_at_least(seconds, moving_s), ((a, Fraction(i, _PARTS)), (b, Fraction(_PARTS - i, _PARTS))))
-
-
-def _able(target: Target) -> list[int]:
-    """Engines that multiply."""
-    return [e for e, engine in enumerate(target.engines) if engine.macs_per_clock]
 
 
 def _worth_undoing(schedule: Schedule, model: GraphModel, target: Target) -> bool:
@@ -179,8 +220,8 @@ def _worth_undoing(schedule: Schedule, model: GraphModel, target: Target) -> boo
         return True  # engines that overlap instead
     costing = Costing.of(model, target, schedule)
     seconds = Splits.of(costing.kernels, costing.prices, target).seconds(np.ones(len(costing.kernels)))
-    twice = np.isfinite(seconds[_able(target)]).sum(axis=0) > 1
-    return bool(twice[list(costing.strips)].any())
+    twice = np.isfinite(seconds[able(target)]).sum(axis=0) > 1
+    return bool(twice[list(costing.apart)].any())
 
 
 def _sample_parts(batch: int) -> list[Fraction]:
@@ -211,16 +252,16 @@ def shortest(found: Sequence[Way], handover_s: float) -> list[Way]:
 
 def _shared(kernel: Kernel, at: int, way: Way, costing: Costing, lines: int) -> Kernel:
     """The kernel on its engines; the unit's own tiling goes where the engine changes."""
-    if at in costing.strips:
+    if at in costing.channels or (at in costing.strips and (kernel.shares or not costing.target.stack.handover_s)):
         return kernel
     names = [costing.target.engines[engine].name for engine, _ in way.parts]
     shares: tuple[Share, ...] = ()
     if len(way.parts) > 1:
         first = way.parts[0][1]
         whole = costing.model.batch if way.samples else lines
-        rows = int(first * whole) if way.samples else min(max(int(np.rint(float(first) * whole)), 1), whole - 1)
+        rows = int(first * whole) if way.samples else _rows(way, whole)
         shares = tuple(Share(engine=n, rows=r) for n, r in zip(names, (rows, whole - rows), strict=True))
-    if names == [kernel.engine]:
+    if names == [kernel.engine] and not kernel.shares:
         return kernel
     tilings = tuple(tiling for tiling in kernel.tilings if tiling.level != kernel.engine)
     return replace(

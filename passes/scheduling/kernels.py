@@ -56,12 +56,12 @@ class Kernels(Pass):
 
 
 def _schedule(groups: Sequence[Sequence[NodeWork]], model: GraphModel, target: Target) -> Schedule:
-    """One kernel per group, all on the first engine."""
+    """One kernel per group, on no engine yet."""
     kernels = tuple(
         Kernel(
             index=index,
             nodes=tuple(NodeRef(output=work.key, op=work.op) for work in group),
-            engine=target.engines[0].name,
+            engine="",
         )
         for index, group in enumerate(groups)
     )

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from roofwright.cost_model import Costing, GraphModel, Placement, Schedule, StripCost, estimate
+from roofwright.cost_model import ChannelCost, Costing, GraphModel, Placement, Schedule, StripCost, estimate
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import Resident, bare, with_buffers
 from roofwright.passes.scheduling.tiles import tilings_of
@@ -68,7 +68,7 @@ def settle(start: Schedule, model: GraphModel, target: Target, chosen: Sequence[
     while True:
         costing = Costing.of(model, target, _marked(start, left))
         tilings = tilings_of(start, costing)
-        schedule, homeless = with_buffers(start, costing, left, {}, without, tilings)
+        schedule, homeless = with_buffers(start, costing, left, without, tilings)
         if not homeless:
             return schedule
         lost = {r for r in homeless if r in left}
@@ -109,9 +109,9 @@ def choose(costing: Costing, capacity_bytes: int, wanted: Collection[str] = ()) 
     return chosen
 
 
-def _strips(costing: Costing, resident: Resident) -> list[tuple[int, StripCost]]:
+def _strips(costing: Costing, resident: Resident) -> list[tuple[int, StripCost | ChannelCost]]:
     """Kernels in strips that a resident lives through."""
-    return [(at, cost) for at, cost in costing.strips.items() if resident.first <= at <= resident.last]
+    return [(at, cost) for at, cost in costing.apart.items() if resident.first <= at <= resident.last]
 
 
 def candidates(costing: Costing) -> list[tuple[Resident, float]]:

@@ -4,8 +4,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roofwright.cost_model import Costing, GraphModel, Kernel, NodeRef, Schedule, ScheduleError, Share, estimate
-from roofwright.cost_model.shares import Splits, by_sample, states
+from roofwright.cost_model import (
+    Costing,
+    GraphModel,
+    Kernel,
+    NodeRef,
+    Schedule,
+    ScheduleError,
+    Share,
+    by_sample,
+    estimate,
+)
+from roofwright.cost_model.shares import Splits, states
 from roofwright.graph import read
 from roofwright.targets import Target
 from tests.builders import model
@@ -103,7 +113,7 @@ def test_which_kernels_keep_samples_apart() -> None:
         ({"shares": (Share(engine="slow", rows=1), Share(engine="fast", rows=1))}, "its first share on slow"),
         (both(0, 4), "a share without rows"),
         ({"shares": (Share(engine="fast", rows=1), Share(engine="fast", rows=1))}, "two shares for one engine"),
-        ({**both(1, 1), "strip_rows": 1, "halo": "both"}, "shares and strips exclude each other"),
+        ({**both(1, 1), "strip_rows": 1, "halo": "both"}, "shares of 2 of 4 samples"),
     ],
 )
 def test_shares_that_mean_nothing_are_refused(more: dict[str, Any], problem: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from roofwright.cost_model import systolic
 from roofwright.cost_model.units import Nests
 from roofwright.cost_model.work import LoopNest
-from roofwright.targets import load_target
+from roofwright.targets import Systolic, load_target
 from roofwright.targets.spec import Dataflow
 from tests.cost_model.machines import array, machine, memory
 from tests.cost_model.nests import loop_nests
@@ -213,3 +213,22 @@ def test_ideal_padded_busy_are_in_order_and_vectorised_equals_scalar(nests: list
     assert together.busy_s.tolist() == [float(one.busy_s[0]) for one in alone]
     assert together.padded_s.tolist() == [float(one.padded_s[0]) for one in alone]
     assert together.algorithm.tolist() == [one.algorithm[0] for one in alone]
+
+
+def _tiles(nest: LoopNest, *met: tuple[int, int], **changes: Any) -> list[int]:
+    unit = array(8, 4, **changes).geometry
+    assert isinstance(unit, Systolic)
+    return [int(systolic.streamed_tiles(Nests.of([nest]), taps, channels, unit)[0]) for taps, channels in met]
+
+
+def test_tiles_that_some_taps_and_channels_need() -> None:
+    """Tap by tap a tile has 8 channels of one tap, else 8 rows of all taps' channels; and 4 filters of one group."""
+    thin = LoopNest(repeat=12, out_h=9, out_w=9, kernel_h=3, kernel_w=3, in_h=9, in_w=9)
+    dense = dataclasses.replace(thin, repeat=1, out_channels=9, in_channels=20)
+    assert _tiles(dense, (9, 20), (9, 1), (1, 20), (1, 8), (0, 0), conv_rows="channels") == [81, 27, 9, 3, 0]
+    assert _tiles(dense, (9, 20), (9, 1), (1, 1)) == [69, 6, 3]
+    met = ((9, 12), (9, 1), (1, 12))
+    assert _tiles(thin, *met, conv_rows="channels") == [27, 9, 3]
+    assert _tiles(thin, *met, conv_rows="channels", depthwise_packing=False) == [108, 9, 12]
+    six = dataclasses.replace(thin, repeat=3, in_channels=6)  # of 18 channels, 7 are in two groups at least
+    assert _tiles(six, (1, 6), (1, 7), (1, 18), conv_rows="channels") == [1, 2, 3]

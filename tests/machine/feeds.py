@@ -190,10 +190,17 @@ class Drain:
         self.chip.write(self.now[0], tensor, elements, values)
         self.now = (self.now[0], elements, last)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Results that are not stored yet."""
+        tiles = [*self.waiting, *(() if self.now is None else (self.now,))]
+        return sum(len(elements) * (self.width if last else PARTIAL) for _, elements, last in tiles)
+
     def finish(self) -> None:
         """Store what waits."""
         if self.now is not None:
             self.waiting.append(self.now)
+            self.now = None
         while self.waiting:
             self._store()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from roofwright.cost_model.assume import storage_of
 from roofwright.cost_model.kernels import storage_names
 from roofwright.graph import infer
 from roofwright.targets import Target
+from tests.machine.channel_run import ChannelPlan, ChannelRun
 from tests.machine.chip import Chip, Slot
 from tests.machine.feeds import PARTIAL, Drain, Feed, OffChip
 from tests.machine.plan import Graph, Plan, Step, plan
@@ -59,11 +61,14 @@ class Machine:
         self.level = target.on_chip
         self.chip, self.memory = Chip(self.level.capacity_bytes), OffChip()
         self.owners: dict[tuple[int, str], int] = {}
+        self.makers: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self.feeds: dict[tuple[int, str], Feed] = {}
         self.resident: dict[str, tuple[Slot, int]] = {}
+        self.unstored: list[Drain] = []
         works = [node.work for node in model.works]
         self.dtypes = {operand.name: operand.dtype for work in works for operand in (*work.reads, *work.writes)}
         self.in_strips: dict[int, StripPlan] = {}
+        self.by_channels: dict[int, ChannelPlan] = {}
         self.plans = [self._plan(kernel) for kernel in schedule.kernels]
 
     def width(self, name: str) -> int:
@@ -76,6 +81,9 @@ class Machine:
         assert [node.key for node in work.nodes] == [node.output for node in kernel.nodes]
         if kernel.index in self.costing.strips:
             return self._strips(kernel.index, [o.name for o in work.reads if o.constant])
+        if kernel.index in self.costing.channels:
+            self.by_channels[kernel.index] = ChannelPlan.of(self.costing.channels[kernel.index], self.graph)
+            return self.by_channels[kernel.index].constants()
         return plan(work, tiling, int(self.costing.size.rows[kernel.index]), self.graph)
 
     def _strips(self, index: int, constants: list[str]) -> Plan:
@@ -112,7 +120,7 @@ class Machine:
 
     def _reserve(self, kernel: Kernel, placement: Placement) -> None:
         owner = len(self.owners)
-        self.owners[kernel.index, placement.tensor] = owner
+        self.owners[kernel.index, placement.tensor + placement.engine] = owner
         self.chip.open(owner, placement)
         if placement in kernel.resident:
             size, width = self.graph.size(placement.tensor), self.width(placement.tensor)
@@ -125,9 +133,36 @@ class Machine:
                 if placement.first_node is not None:
                     continue
                 if placement.level == self.level.name and kernel.live(placement)[1] == index:
-                    self.chip.close(self.owners[kernel.index, placement.tensor])
+                    self.chip.close(self.owner(kernel, placement))
                     if placement in kernel.resident:
                         del self.resident[placement.tensor]
+
+    def owner(self, kernel: Kernel, placement: Placement) -> int:
+        """Who the bytes of a buffer belong to."""
+        return self.owners[kernel.index, placement.tensor + placement.engine]
+
+    # ---- who made what
+    def gave(self, run: StripRun, name: str, elements: Any) -> None:
+        """An engine's strip made some elements of a tensor."""
+        if run.engine:
+            none = np.full(self.graph.size(name), -1)
+            engines, states = self.makers.setdefault(name, (none, none.copy()))
+            engines[elements], states[elements] = self._engines.index(run.engine), self._state(run.kernel.index)
+
+    def taken(self, run: StripRun, name: str, elements: Any) -> None:
+        """What an engine reads was made by itself, unless there was a hand-over since."""
+        if run.engine and name in self.makers:
+            engines, states = (column[elements] for column in self.makers[name])
+            mine = (engines < 0) | (engines == self._engines.index(run.engine))
+            assert np.all(mine | (states != self._state(run.kernel.index))), f"{name} changes hands"
+
+    @property
+    def _engines(self) -> list[str]:
+        return [engine.name for engine in self.target.engines]
+
+    def _state(self, index: int) -> int:
+        prices = self.costing.prices
+        return int((prices.engine if prices.state is None else prices.state)[index])
 
     def feed(self, index: int, name: str) -> Feed:
         """How one operand of a kernel comes to the chip."""
@@ -142,8 +177,11 @@ class Machine:
     def _run(self, kernel: Kernel) -> Moved:
         index = kernel.index
         self._open(index)
+        self._store_late()
         if index in self.in_strips:
             return self._run_strips(kernel)
+        if index in self.by_channels:
+            return self._run_channels(kernel)
         steps, work = self.plans[index].steps, self.costing.kernels[index]
         here = {name: slot for name, (slot, first) in self.resident.items() if first < index}
         names = dict.fromkeys(name for step in steps for name in step.reads)
@@ -163,8 +201,11 @@ class Machine:
             made = step.run(reader, partial[0])
             for name, values in made.items():
                 drains[name].end(step.makes[name], values, step.last)
-        for drain in drains.values():
-            drain.finish()
+        for name, drain in drains.items():
+            if any(b.tensor == name and b.stored is not None for b in kernel.buffers):
+                self.unstored.append(drain)
+            else:
+                drain.finish()
         self._close(index)
         constant = {o.name for o in work.reads if o.constant}
         loads = {name: feed.moved_bytes for name, feed in feeds.items()}
@@ -174,26 +215,56 @@ class Machine:
             loads=loads,
             weight_bytes=sum(size for name, size in loads.items() if name in constant),
             input_bytes=again + sum(size for name, size in loads.items() if name not in constant),
-            output_bytes=sum(drain.stored_bytes for drain in drains.values()),
+            output_bytes=sum(drain.stored_bytes + drain.waiting_bytes for drain in drains.values()),
             spilled_bytes=again,
             streamed=not kernel.buffers and bool(self.costing.slices(index)),
         )
 
-    def _run_strips(self, kernel: Kernel) -> Moved:
-        index, plan_ = kernel.index, self.in_strips[kernel.index]
-        running = StripRun(self, kernel, plan_)
+    def _run_channels(self, kernel: Kernel) -> Moved:
+        index, plan_ = kernel.index, self.by_channels[kernel.index]
+        running = ChannelRun(self, kernel, plan_)
         running.run()
         self._close(index)
-        loads = dict(running.loads)
+        constants = plan_.cost.groups.stack.constants
+        weights = {name: self.feeds[index, name].moved_bytes for name in constants if (index, name) in self.feeds}
+        return Moved(
+            tiles=plan_.cost.groups.count,
+            loads={**running.loads, **weights},
+            weight_bytes=sum(weights.values()),
+            input_bytes=sum(running.loads.values()),
+            output_bytes=running.stored_bytes,
+            spilled_bytes=0,
+            streamed=not kernel.buffers and bool(self.costing.slices(index)),
+        )
+
+    def _store_late(self) -> None:
+        """Store what the kernel before left in buffers that are still open: the port does so before it loads."""
+        for drain in self.unstored:
+            drain.finish()
+        self.unstored.clear()
+
+    def _run_strips(self, kernel: Kernel) -> Moved:
+        index, plan_ = kernel.index, self.in_strips[kernel.index]
+        shares = plan_.cost.shares
+        parts = plan_.dealt([images for _, images in shares]) if shares else [plan_]
+        names = [engine for engine, _ in shares] or [""]
+        runs = [StripRun(self, kernel, part, engine) for part, engine in zip(parts, names, strict=True)]
+        for _ in zip_longest(*(run.run() for run in runs)):
+            pass  # engines take turns, strip by strip
+        self._close(index)
+        loads: dict[str, int] = {}
+        for run in runs:
+            for name, size in run.loads.items():
+                loads[name] = loads.get(name, 0) + size
         for name in plan_.constants:
             if (index, name) in self.feeds:
                 loads[name] = self.feeds[index, name].moved_bytes
         return Moved(
-            tiles=len(plan_.strips),
+            tiles=max(len(plan_.strips) // len(runs), 1),
             loads=loads,
             weight_bytes=sum(size for name, size in loads.items() if name in plan_.constants),
             input_bytes=sum(size for name, size in loads.items() if name not in plan_.constants),
-            output_bytes=running.stored_bytes,
+            output_bytes=sum(run.stored_bytes for run in runs),
             spilled_bytes=0,
             streamed=not kernel.buffers and bool(self.costing.slices(index)),
         )

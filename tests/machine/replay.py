@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from roofwright.cost_model.timeline import KernelTiles
+from roofwright.cost_model.ahead import KernelTiles
 
 _SLACK = 1e-12
 _LOOKAHEADS = (1, 2, 3)
@@ -46,25 +46,30 @@ class Replay:
         assert all(before[1] <= after[0] + _SLACK for before, after in pairwise(port))
 
 
-def replay(kernel: KernelTiles, done_s: float) -> Replay:
-    """The shortest of the port's fixed orders, with `done_s` of early loads done before."""
+def replay(kernel: KernelTiles, done_s: float, taken_s: float = 0.0) -> Replay:
+    """The shortest of the port's fixed orders, with `done_s` of early loads done before.
+
+    For `taken_s` the port stores what the kernel before left.
+    """
     tiles = list(_tiles(kernel, done_s))
-    orders = [_run(tiles, kernel, ahead) for ahead in _LOOKAHEADS if ahead <= kernel.out_buffers]
+    orders = [_run(tiles, kernel, ahead, taken_s) for ahead in _LOOKAHEADS if ahead <= kernel.out_buffers]
     return min(orders, key=lambda order: order.total_s)
 
 
 def _tiles(kernel: KernelTiles, done_s: float) -> Iterator[tuple[float, float, float]]:
+    fill_s = kernel.fill_s if done_s < kernel.runs[0].early_s * (1 - _SLACK) else 0.0
     for run in kernel.runs:
         for _ in range(run.count):
             early = min(done_s, run.early_s)
             done_s -= early
-            yield max(run.load_s - early, 0.0), run.compute_s, run.store_s
+            yield max(run.load_s - early, 0.0), run.compute_s + fill_s, run.store_s
+            fill_s = 0.0
 
 
-def _run(tiles: Sequence[tuple[float, float, float]], kernel: KernelTiles, ahead: int) -> Replay:
+def _run(tiles: Sequence[tuple[float, float, float]], kernel: KernelTiles, ahead: int, taken_s: float) -> Replay:
     """Port order L0 .. L(ahead - 1), then by turns a load and the store of the tile `ahead` before it."""
     made = Replay([], [], [])
-    port_s = 0.0
+    port_s = taken_s
     for tile in range(len(tiles) + ahead):
         if tile < len(tiles):
             load, compute, _ = tiles[tile]

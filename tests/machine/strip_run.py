@@ -1,5 +1,6 @@
 """Runs one kernel strip by strip in its declared buffers."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,14 +22,16 @@ class StripRun:
     a strip is computed. In step t a node of lag l computes strip t - l.
 
     Attributes:
+        engine: whose samples these are, where several share them; "": all.
         loads: tensor -> bytes loaded.
         stored_bytes: bytes stored.
     """
 
-    def __init__(self, machine: "Machine", kernel: Kernel, plan: StripPlan) -> None:
-        self.machine, self.kernel, self.plan = machine, kernel, plan
+    def __init__(self, machine: "Machine", kernel: Kernel, plan: StripPlan, engine: str = "") -> None:
+        self.machine, self.kernel, self.plan, self.engine = machine, kernel, plan, engine
         self.stack, self.lags = plan.cost.strips.stack, plan.cost.lags
-        self.places = {b.tensor: b for b in kernel.buffers if b.until is None and b.level == machine.level.name}
+        own = (b for b in kernel.buffers if b.until is None and b.level == machine.level.name)
+        self.places = {b.tensor: b for b in own if b.engine in ("", engine)}
         self.resident = {n: slot for n, (slot, first) in machine.resident.items() if first <= kernel.index}
         self.earlier = {n for n, (_, first) in machine.resident.items() if first < kernel.index}
         self.loads: dict[str, int] = {}
@@ -39,12 +42,12 @@ class StripRun:
         self.waiting: dict[str, Ints] = {}
         self.due: dict[str, Ints] = {}
 
-    def run(self) -> None:
-        """All strips."""
+    def run(self) -> Iterator[None]:
+        """All strips; stops after each of them."""
         strips = self.plan.strips
         for name, placement in self.places.items():
             if placement.first_node is None and name in self.stack.grids:
-                self._pool(name, self.machine.owners[self.kernel.index, name])
+                self._pool(name, self.machine.owner(self.kernel, placement))
         self._load(0)
         for at in range(len(strips) + max(self.lags)):
             self._load(at + 1)
@@ -54,6 +57,7 @@ class StripRun:
             self._compute(at)
             self._store()
             self._retire(at)
+            yield
         self._store()
 
     def _span(self, name: str) -> tuple[int, int]:
@@ -78,23 +82,28 @@ class StripRun:
 
     def _fetch(self, name: str, elements: Ints) -> Array:
         values = self.machine.memory.get(name, elements)
+        self.machine.taken(self, name, elements)
         self.loads[name] = self.loads.get(name, 0) + len(values) * self.machine.width(name)
         return values
 
     def _hold(self, image: int) -> None:
-        """Operands that are held whole, or this image's part of them."""
+        """Operands that are held whole (what these samples read), or this image's part of them."""
         images = self.stack.last.images
         for name in self.plan.whole:
             if name in self.earlier:
                 continue
             placement, size = self.places[name], self.machine.graph.size(name)
-            part = size // images if placement.copies > 1 and by_image(self.plan, name) else size
-            number = image if part < size else 0
-            if self.images.setdefault(name, [-1] * placement.copies)[number % placement.copies] == number:
+            if images > 1 and by_image(self.plan, name):
+                number, span = image, (image * size // images, (image + 1) * size // images)
+            else:
+                mine = [strip.image for strip in self.plan.strips] if self.engine else [0, images - 1]
+                number, span = 0, (min(mine) * size // images, (max(mine) + 1) * size // images)
+            copy = number % placement.copies
+            if self.images.setdefault(name, [-1] * placement.copies)[copy] == number:
                 continue
-            self.images[name][number % placement.copies] = number
-            elements = np.arange(number * part, (number + 1) * part)
-            pool = self._pool(name, self.machine.owners[self.kernel.index, name], number % placement.copies)
+            self.images[name][copy] = number
+            elements = np.arange(*span)
+            pool = self._pool(name, self.machine.owner(self.kernel, placement), copy)
             pool.put(name, elements, self._fetch(name, elements))
 
     def _pool(self, name: str, owner: int, copy: int = 0) -> Pool:
@@ -131,6 +140,7 @@ class StripRun:
         self._weights(job)
         for name, values in job.run(self._read).items():
             elements = job.results[name]
+            self.machine.gave(self, name, elements)
             if name in self.resident:
                 self.machine.chip.write(self.resident[name], name, elements, values)
             else:
@@ -140,6 +150,7 @@ class StripRun:
 
     def _read(self, name: str, elements: Ints) -> Array:
         if name in self.resident:
+            self.machine.taken(self, name, elements)
             return self.machine.chip.read(self.resident[name], name, elements)
         if name in self.plan.constants:
             return self._constant(name, elements)
@@ -171,7 +182,8 @@ class StripRun:
                 values = self._fetch(name, elements)
                 if name in self.places:
                     copy = number % self.places[name].copies
-                    self._pool(name, self.machine.owners[self.kernel.index, name], copy).put(name, elements, values)
+                    owner = self.machine.owner(self.kernel, self.places[name])
+                    self._pool(name, owner, copy).put(name, elements, values)
 
     # ---- what goes out
     def _store(self) -> None:

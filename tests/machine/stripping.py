@@ -130,6 +130,16 @@ class StripPlan:
         whole = list(dict.fromkeys(name for step in stack.steps for name in step.whole))
         return cls(cost, strips, _needed(strips, list(stack.grids)), constants, whole)
 
+    def dealt(self, images: list[int]) -> list["StripPlan"]:
+        """Parts of so many images each, one after the other."""
+        parts, first = [], 0
+        for many in images:
+            mine = [strip for strip in self.strips if first <= strip.image < first + many]
+            needed = _needed(mine, list(self.cost.strips.stack.grids))
+            parts.append(StripPlan(self.cost, mine, needed, self.constants, self.whole))
+            first += many
+        return parts
+
 
 def _needed(strips: list[Strip], names: list[str]) -> list[dict[str, Ints]]:
     """From the last strip back: what is read there or later, without what is made or loaded first."""

@@ -51,7 +51,7 @@ def _run(name: str, tiling: Tiling) -> tuple[Costing, Outcome]:
     start = bare(report.schedule)
     stated = replace(start, kernels=(replace(start.kernels[0], tilings=(tiling,)),))
     costing = Costing.of(GraphModel.of(graph), TARGET, stated)
-    schedule, homeless = with_buffers(stated, costing, [], {})
+    schedule, homeless = with_buffers(stated, costing, [])
     assert not homeless
     machine = Machine(graph, TARGET, schedule)
     return machine.costing, machine.run(feeds(MODELS[name]))

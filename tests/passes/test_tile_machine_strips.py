@@ -40,7 +40,7 @@ def stated(
     assert starts[-1] == len(works)
     schedule = Schedule(target=target.name, batch=graph.batch, kernels=tuple(kernels))
     costing = Costing.of(graph, target, schedule)
-    made, homeless = with_buffers(tiled(schedule, costing), costing, [], {})
+    made, homeless = with_buffers(tiled(schedule, costing), costing, [])
     assert not homeless
     return costing, from_json(to_json(made))
 

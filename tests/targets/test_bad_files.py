@@ -7,6 +7,10 @@ from roofwright.targets.errors import TargetError
 from tests.targets.files import MINIMAL, NUMBER, spoiled, write
 
 CLOCK = f"clock_hz = {{ value = 1e9, {NUMBER}"
+DMA = f"""[memories.dram.dma]
+ports = {{ value = 2, {NUMBER}
+engines = {{ value = 4, {NUMBER}
+"""
 POWER = f"""
 [power]
 limit_w = {{ value = 10, {NUMBER}
@@ -18,6 +22,13 @@ joule_per_byte = {{ value = {{ dram = 1e-12 }}, {NUMBER}
 
 BAD = [
     (CLOCK, "", r"engines\.core\.clock_hz: missing key"),
+    ("[link]", DMA.replace("2,", "3,", 1) + "[link]", r"memories\.dram\.dma\.ports: expected 1 or 2, found 3"),
+    (
+        "[link]",
+        DMA.replace("ports", "port") + "[link]",
+        r"memories\.dram\.dma\.port: unknown key; did you mean 'ports'",
+    ),
+    ("[link]", "[memories.dram.dma]\n[link]", r"memories\.dram\.dma\.engines: missing key"),
     (CLOCK, CLOCK.replace("clock_hz", "clock_khz"), r"engines\.core\.clock_khz: unknown key; did you mean 'clock_hz'"),
     ("1e9,", "0,", r"engines\.core\.clock_hz: must be greater than 0, found 0"),
     ("1e9,", "-1e9,", r"engines\.core\.clock_hz: must be greater than 0"),

@@ -6,7 +6,7 @@ import pytest
 from roofwright.targets import Simd, Target, load_stack, load_target, stack_names, target_names
 from roofwright.targets.errors import TargetError
 from tests.shared import TRUTH, needs_truth
-from tests.targets.files import MINIMAL, spoiled, write
+from tests.targets.files import MINIMAL, NUMBER, spoiled, write
 
 COMMON = ("float64", "float32", "float16", "bfloat16", "int8", "uint8")
 
@@ -109,3 +109,20 @@ def test_the_order_of_levels_is_innermost_first() -> None:
 
 def test_the_minimal_file_uses_no_shipped_number() -> None:
     assert "inherit" not in MINIMAL
+
+
+def test_a_file_that_says_nothing_of_transfers_has_one_at_a_time_on_one_way(tmp_path: Path) -> None:
+    memory = load_target(write(tmp_path)).device_memory
+    assert (memory.dma, memory.engines, memory.ports) == (None, 1, 1)
+    said = f"[memories.dram.dma]\nengines = {{ value = 4, {NUMBER}\nports = {{ value = 2, {NUMBER}\n[link]"
+    stated = load_target(write(tmp_path, MINIMAL.replace("[link]", said)))
+    assert (stated.device_memory.engines, stated.device_memory.ports) == (4, 2)
+
+
+@pytest.mark.parametrize("name", target_names())
+def test_what_moves_data_is_stated_with_its_source_wherever_a_program_does(name: str) -> None:
+    target = load_target(name)
+    key = f"memories.{target.device_memory.name}.dma"
+    explicit = target.on_chip is not None and target.on_chip.managed == "explicit"
+    assert explicit == (target.device_memory.dma is not None)
+    assert explicit == (f"{key}.engines" in target.provenance and f"{key}.ports" in target.provenance)

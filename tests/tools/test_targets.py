@@ -49,7 +49,8 @@ def test_a_description_holds_every_engine_and_level_with_sources(name: str) -> N
         assert facts["clock_hz"].confidence
     for memory in target.memories:
         keys = [fact.key for fact in sections[f"memory {memory.name}"]]
-        assert keys == ["capacity_bytes", "bytes_per_s", "efficiency", "managed", "holds", "latency_s", "setup_s"]
+        own = ["capacity_bytes", "bytes_per_s", "efficiency", "managed", "holds", "latency_s", "setup_s"]
+        assert keys == [*own, *(["dma"] if memory.dma is None else ["dma.engines", "dma.ports"])]
     assert f"software stack {target.stack.name}" in sections
 
 

@@ -85,15 +85,16 @@ def test_every_kernel_is_on_the_track_of_its_engine_for_as_long_as_it_takes(tpu:
 
 
 def test_tiles_lie_inside_their_kernel_and_none_overlap_on_a_track(tpu: tuple[Report, dict[str, Any]]) -> None:
-    _, content = tpu
+    report, content = tpu
+    assert report.estimate is not None
     spans = {e["args"]["kernel"]: (e["ts"], e["ts"] + e["dur"]) for e in events(content, "X") if "ops" in e["args"]}
     last: dict[tuple[int, int], float] = {}
     tiles = [event for event in events(content, "X") if "tiles" in event["args"]]
     assert len(tiles) > len(spans)
     for event in sorted(tiles, key=lambda e: e["ts"]):
-        start, end = spans[event["args"]["kernel"]]
-        assert start - 1e-6 <= event["ts"]
-        assert event["ts"] + event["dur"] <= end + 1e-6
+        assert spans[event["args"]["kernel"]][0] - 1e-6 <= event["ts"]
+        late = event["args"]["kernel"] in report.estimate.costing.held.late and event["pid"] == 2
+        assert event["ts"] + event["dur"] <= spans[event["args"]["kernel"] + late][1] + 1e-6
         track = (event["pid"], event["tid"])
         assert event["ts"] >= last.get(track, 0.0) - 1e-6
         last[track] = event["ts"] + event["dur"]
@@ -129,6 +130,50 @@ def test_what_travels_ahead_is_on_a_track_of_its_own(tpu: tuple[Report, dict[str
     ahead = [event for event in events(content, "X") if "bytes" in event["args"]]
     assert len(ahead) == len(line.prefetched)
     assert sum(event["args"]["bytes"] for event in ahead) == pytest.approx(sum(p.bytes for p in line.prefetched))
+
+
+def test_busy_time_of_an_engine_and_the_port_is_that_of_the_timeline(tpu: tuple[Report, dict[str, Any]]) -> None:
+    report, content = tpu
+    assert report.estimate is not None
+    line, port = report.estimate.timeline, report.estimate.costing.tiles
+    for at in range(len(port)):
+        tiles = [e for e in events(content, "X") if e["args"].get("kernel") == at and "tiles" in e["args"]]
+        if len(tiles) > 3 * MOST_TILES or any(e["name"].find("tiles") >= 0 for e in tiles):
+            continue
+        computed = sum(e["dur"] for e in tiles if e["pid"] == 1)
+        if len({e["tid"] for e in tiles if e["pid"] == 1}) > 1:  # engines that overlap
+            assert computed >= float(line.compute_s[at]) * 1e6 * (1 - 1e-9)
+            continue
+        assert computed == pytest.approx(float(line.compute_s[at]) * 1e6)
+
+
+def test_the_link_carries_the_next_request_under_this_one(tpu: tuple[Report, dict[str, Any]]) -> None:
+    report, content = tpu
+    assert report.estimate is not None
+    steady = report.estimate.steady
+    link = [event for event in events(content, "X") if "buffers" in event["args"]]
+    assert [event["name"] for event in link] == ["input of the next request", "output of the one before"]
+    assert [event["dur"] for event in link] == pytest.approx([steady.input_s * 1e6, steady.output_s * 1e6])
+    assert content["otherData"]["period_s"] == max(steady.input_s, steady.device_s, steady.output_s)
+    _, shared = traced("kirin970")
+    assert not [event for event in events(shared, "X") if "buffers" in event["args"]]
+
+
+def test_engines_that_work_at_the_same_time_have_their_own_parts() -> None:
+    _, report = optimize_graph(read("zoo:mobilenet_v2"), load_target("tpuv2"), Options(check=False))
+    assert report.estimate is not None
+    assert report.schedule is not None
+    piped = [at for at, cost in report.estimate.costing.strips.items() if cost.overlaps]
+    assert piped
+    content = json.loads(trace(report.estimate, report.schedule))
+    tracks = names(content)
+    for at in piped:
+        mine = [e for e in events(content, "X") if e["args"].get("kernel") == at and "tiles" in e["args"]]
+        on = {tracks[e["pid"], e["tid"], "thread_name"] for e in mine if e["pid"] == 1}
+        wanted = {node.engine or report.schedule.kernels[at].engine for node in report.schedule.kernels[at].nodes}
+        assert wanted <= on
+        ends = [e["ts"] + e["dur"] for e in mine if e["pid"] == 1]
+        assert max(ends) <= float(report.estimate.timeline.end_s[at]) * 1e6 * (1 + 1e-9)
 
 
 def test_without_a_schedule_there_are_no_counters() -> None:
