@@ -165,7 +165,8 @@ class GroupPrices:
         last = (np.arange(count) == count - 1).astype(np.float64)
         follows = np.array([part.role == "follows" for part in stack.parts])
         found = np.zeros((len(self.target.engines), len(stack.parts), count))
-        found[engine] = self._whole_s(stack)[engine][:, None] * np.where(follows[:, None], last, share)
+        part = np.where(follows[:, None], last, share)
+        np.multiply(self._whole_s(stack)[engine][:, None], part, out=found[engine], where=part > 0)  # inf: it cannot
         return found
 
 
