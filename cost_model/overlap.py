@@ -57,7 +57,7 @@ def overlapped(
     algorithm = list(prices.algorithm)
     for at in piped:
         kernel, cost = schedule.kernels[at], strips[at]
-        known: dict[object, tuple[dict[str, float], str]] = memo.once("overlap", (cost, kernels[at], target), dict)
+        known: dict[object, tuple[dict[str, float], str]] = memo.once("overlap", (cost.strips, target), dict)
         asked = (kernel.engine, kernel.nodes)
         if asked not in known:
             parts = _Parts.of(cost, _engines(kernel, cost, target), target)

@@ -91,11 +91,14 @@ def _known(kernel: Kernel, work: KernelWork, kept: Collection[str], model: Graph
     here = tuple(operand.name for operand in (*work.reads, *work.writes) if operand.name in kept)
     lags = tuple(node.lag for node in kernel.nodes)
     cut = (kernel.strip_rows, kernel.strip_columns, kernel.halo, kernel.streamed, kernel.shares, lags, here)
-    known: dict[object, StripCost] = model.memo.once("strips", (work, target), dict)
+    nothing: tuple[dict[object, StripCost], dict[Cut, Strips]] = ({}, {})
+    known, shapes = model.memo.once("strips", (work, target), lambda: nothing)  # shapes: whatever lies on chip
     if cut not in known:
         stack = model.memo.once("stack", (work,), lambda: stack_for(kernel, work, model))
-        shares = shares_of(kernel, work, stack, model)
-        known[cut] = strip_cost(stack, cut_of(kernel), work, here, target, kernel.streamed, lags, shares)
+        _check_lags(kernel, stack)
+        shares, size = shares_of(kernel, work, stack, model), cut_of(kernel)
+        strips = shapes[size] = shapes.get(size) or Strips.of(stack, size)
+        known[cut] = strip_cost(strips, work, here, target, kernel.streamed, lags, shares)
     return known[cut]
 
 
@@ -123,13 +126,16 @@ def stack_for(kernel: Kernel, work: KernelWork, model: GraphModel) -> Stack:
     stack = space_stack(model.maps, work.nodes, frozenset(operand.name for operand in work.writes))
     if stack is None:
         raise ScheduleError(f"{kernel}: its nodes cannot run in strips")
+    return stack
+
+
+def _check_lags(kernel: Kernel, stack: Stack) -> None:
     lags = [node.lag for node in kernel.nodes]
     edges = [(stack.made[name], at) for name, reads in stack.readers.items() if name in stack.made for at, *_ in reads]
     if any(lags[after] < lags[before] for before, after in edges):
         raise ScheduleError(f"{kernel}: a node runs ahead of what it reads")
     if any(lags) and any(step.whole for step in stack.steps):
         raise ScheduleError(f"{kernel}: nodes that hold an operand whole cannot lag")
-    return stack
 
 
 def cut_of(kernel: Kernel) -> Cut:
@@ -138,8 +144,7 @@ def cut_of(kernel: Kernel) -> Cut:
 
 
 def strip_cost(
-    stack: Stack,
-    cut: Cut,
+    strips: Strips,
     work: KernelWork,
     kept: Collection[str],
     target: Target,
@@ -147,11 +152,10 @@ def strip_cost(
     lags: Sequence[int] = (),
     shares: Sequence[tuple[str, int]] = (),
 ) -> StripCost:
-    """The cost of a stack that is cut.
+    """The cost of a kernel that is cut.
 
     Args:
-        stack: the kernel's nodes.
-        cut: how it is cut.
+        strips: its nodes and how they are cut.
         work: the kernel, for its operands.
         kept: operands that lie on chip anyway.
         target: the machine.
@@ -159,7 +163,8 @@ def strip_cost(
         lags: per node, strips that it is behind; (): none is.
         shares: engines that run strips at the same time, and how many images each; (): one runs all.
     """
-    strips, behind = Strips.of(stack, cut), tuple(lags) or (0,) * len(stack.steps)
+    stack = strips.stack
+    behind = tuple(lags) or (0,) * len(stack.steps)
     asked = _Asked(strips, work, frozenset(kept), target, frozenset(streamed), behind, tuple(shares))
     buffers = tuple(asked.buffers())
     return StripCost(

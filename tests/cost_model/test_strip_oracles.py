@@ -11,7 +11,7 @@ import pytest
 from roofwright.cost_model import GraphModel, estimate
 from roofwright.cost_model.kernels import gather
 from roofwright.cost_model.strip_cost import StripCost, peak_of, strip_cost
-from roofwright.cost_model.strips import Cut, space_stack
+from roofwright.cost_model.strips import Cut, Strips, space_stack
 from roofwright.graph import read
 from roofwright.passes import Options, optimize_graph
 from roofwright.targets import Assumption, Target
@@ -44,7 +44,7 @@ def whole_in_strips(proto: onnx.ModelProto, cut: Cut, target: Target) -> tuple[S
     stack = space_stack(graph.maps, works, frozenset(operand.name for operand in kernel.writes))
     assert stack is not None
     width = 1 if target.assume else 4
-    return strip_cost(stack, cut, kernel, (), target), width * sum(o.elements for o in kernel.writes)
+    return strip_cost(Strips.of(stack, cut), kernel, (), target), width * sum(o.elements for o in kernel.writes)
 
 
 def feature_map_buffers(cost: StripCost) -> int:
