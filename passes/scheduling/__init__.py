@@ -1,4 +1,4 @@
-"""Passes that write the schedule: kernels, tiles, placement, prefetch, blocks, engines."""
+"""Passes that write the schedule: kernels, tiles, placement, prefetch, blocks, channels, engines."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The last scheduling pass: kernels that run as one, depth-first, where that is shorter."""
+"""A scheduling pass: kernels that run as one, depth-first, where that is shorter."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,12 +28,12 @@ from roofwright.cost_model import (
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import bare, own_buffers
 from roofwright.passes.scheduling.engine_runs import CLEARANCE, PREFER, Assigned, alive, assigned, dealt, lowered, roams
-from roofwright.passes.scheduling.placement import choose, settle
+from roofwright.passes.scheduling.placement import settled
 from roofwright.passes.scheduling.prefetch import PrefetchWeights
+from roofwright.passes.scheduling.scratchpad import ROUNDING, Scratchpad
 from roofwright.targets import Target
 
 Floats = NDArray[np.float64]
-ROUNDING = 1e-9  # relative difference below which two latencies are the same
 _WORTH = 0.02  # of the device time: what engines that take turns must lose for a search
 PLAIN = ("plain", ())  # where the model's memo keeps the schedule without strips, which may still win on shared engines
 
@@ -73,17 +73,16 @@ class FuseBlocks(Pass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Return the schedule with larger kernels, or nothing where it is not shorter."""
-        level = ctx.target.on_chip if ctx.target else None
-        if ctx.target is None or ctx.schedule is None or level is None or level.managed == "cache":
+        pad = Scratchpad.of(graph, ctx)
+        if pad is None:
             return PassResult()
-        model = ctx.model or GraphModel.of(graph, ctx.dims)
-        model.memo.once(*PLAIN, lambda: ctx.schedule)
-        before = estimate(model, ctx.target, ctx.schedule)
+        pad.model.memo.once(*PLAIN, lambda: pad.schedule)
+        before = estimate(pad.model, pad.target, pad.schedule)
         again = _moves_again(before)
-        if "activations" not in level.holds or not (again or _take_turns(before)):
+        if not pad.holds_activations or not (again or _take_turns(before)):
             return PassResult()
-        made = planned(graph, ctx, model, again)
-        if made is None or estimate(model, ctx.target, made).latency_s >= before.latency_s * (1 - ROUNDING):
+        made = planned(pad, again)
+        if made is None or pad.latency_s(made) >= before.latency_s * (1 - ROUNDING):
             return PassResult()
         return PassResult(tuple(_records(made)), made)
 
@@ -106,30 +105,27 @@ def _take_turns(now: Estimate) -> bool:
     return pays and holds_weights(costing.target) and not costing.target.stack.handover_s
 
 
-def planned(graph: gs.Graph, ctx: Context, model: GraphModel, turns: bool = True) -> Schedule | None:
+def planned(pad: Scratchpad, turns: bool = True) -> Schedule | None:
     """The schedule with the best runs as kernels, placed and prefetched; None where no run is worth it.
 
     `turns`: runs whose engines take turns are of use too.
     """
-    assert ctx.target is not None
-    assert ctx.schedule is not None
-    start = bare(ctx.schedule)
-    costing = Costing.of(model, ctx.target, start)
+    model, target, start = pad.model, pad.target, bare(pad.schedule)
+    costing = Costing.of(model, target, start)
     choice: Choice | Assigned
-    moves = roams(ctx.target)
+    moves = roams(target)
     if moves:
-        choice = assigned(costing, partial(_priced, start, model, ctx.target))
-        start = dealt(start, choice.parts, ctx.target)
+        choice = assigned(costing, partial(_priced, start, model, target))
+        start = dealt(start, choice.parts, target)
     else:
         choice = best_runs(costing, turns)
     runs = choice.runs
     while runs or moves:
-        placed = _placed(with_runs(start, runs), model, ctx.target, choice.stay)
+        placed = _placed(with_runs(start, runs), model, target, choice.stay)
         lost = {k.nodes[0].output for k in placed.kernels if k.strip_rows is not None and not own_buffers(k)}
         runs = [run for run in runs if start.kernels[run.first].nodes[0].output not in lost]
         if not lost:
-            again = PrefetchWeights().run(graph, replace(ctx, model=model, schedule=placed)).schedule
-            return again or placed
+            return PrefetchWeights().planned(model, target, placed)
     return None
 
 
@@ -139,9 +135,7 @@ def _priced(start: Schedule, model: GraphModel, target: Target, choice: Assigned
 
 def _placed(schedule: Schedule, model: GraphModel, target: Target, stay: Collection[str]) -> Schedule:
     costing = Costing.of(model, target, schedule)
-    assert target.on_chip is not None
-    chosen = choose(costing, target.on_chip.capacity_bytes, stay)
-    return settle(lowered(schedule, costing) if roams(target) else schedule, model, target, chosen)
+    return settled(lowered(schedule, costing) if roams(target) else schedule, costing, stay)
 
 
 def with_runs(schedule: Schedule, runs: Sequence[Run]) -> Schedule:

@@ -1,6 +1,6 @@
 """A scheduling pass: kernels that run as one, group of channels by group of channels, where that is shorter."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,7 +10,6 @@ from roofwright.cost_model import (
     ChannelRun,
     ChannelRuns,
     Costing,
-    GraphModel,
     Kernel,
     Schedule,
     Timeline,
@@ -18,11 +17,11 @@ from roofwright.cost_model import (
 )
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import bare, own_buffers
-from roofwright.passes.scheduling.placement import choose, settle
+from roofwright.passes.scheduling.placement import settled
 from roofwright.passes.scheduling.prefetch import PrefetchWeights
+from roofwright.passes.scheduling.scratchpad import ROUNDING, Scratchpad
 from roofwright.targets import Target
 
-ROUNDING = 1e-9  # relative difference below which two latencies are the same
 _TRIES = 3  # schedules that are priced as a whole
 _WORTH = 3e-3  # of the device time: what all runs together must gain to be placed
 
@@ -61,48 +60,34 @@ class FuseChannels(Pass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Return the schedule with larger kernels, or nothing where it is not shorter."""
-        level = ctx.target.on_chip if ctx.target else None
-        if ctx.target is None or ctx.schedule is None or level is None or level.managed == "cache":
-            return PassResult()
-        if "activations" not in level.holds:
-            return PassResult()
-        model = ctx.model or GraphModel.of(graph, ctx.dims)
-        made = planned(graph, replace(ctx, model=model), model)
+        pad = Scratchpad.of(graph, ctx)
+        made = planned(pad) if pad is not None and pad.holds_activations else None
         return PassResult() if made is None else PassResult(tuple(_records(made)), made)
 
 
-def planned(graph: gs.Graph, ctx: Context, model: GraphModel) -> Schedule | None:
+def planned(pad: Scratchpad) -> Schedule | None:
     """The schedule with the best runs as kernels, placed and prefetched; None where none is shorter."""
-    assert ctx.target is not None
-    assert ctx.schedule is not None
-    before = estimate(model, ctx.target, ctx.schedule)
-    kernels = ctx.schedule.kernels
-    found = ChannelRuns(before.costing, before.timeline, ctx.schedule).best()
+    model, target, schedule = pad.model, pad.target, pad.schedule
+    before, kernels = estimate(model, target, schedule), schedule.kernels
+    found = ChannelRuns(before.costing, before.timeline, schedule).best()
     found = [run for run in found if not any(k.shares for k in kernels[run.first : run.last + 1])]
-    runs = shortest(found, len(ctx.schedule.kernels))
-    start = bare(ctx.schedule)
-    stay = {buffer.tensor for kernel in ctx.schedule.kernels for buffer in kernel.resident}
+    runs = shortest(found, len(kernels))
+    start = bare(schedule)
+    stay = {buffer.tensor for kernel in kernels for buffer in kernel.resident}
     for _ in range(_TRIES):
         if sum(run.before_s - run.seconds for run in runs) < _WORTH * before.device_s:
             return None
-        placed = _placed(with_groups(start, runs, ctx.target), model, ctx.target, stay)
-        after = Costing.of(model, ctx.target, placed).timeline(window=len(placed.kernels))
+        joined = with_groups(start, runs, target)
+        placed = settled(joined, Costing.of(model, target, joined), stay)
+        after = Costing.of(model, target, placed).timeline(window=len(placed.kernels))
         good = [run for run in runs if _shorter(run, runs, placed, after)]
         if len(good) == len(runs):
-            made = PrefetchWeights().run(graph, replace(ctx, schedule=placed)).schedule or placed
-            shorter = estimate(model, ctx.target, made).latency_s < before.latency_s * (1 - ROUNDING)
-            return made if shorter else None
+            made = PrefetchWeights().planned(model, target, placed)
+            return made if pad.latency_s(made) < before.latency_s * (1 - ROUNDING) else None
         bad = {(run.first, run.last) for run in runs} - {(run.first, run.last) for run in good}
         found = [run for run in found if (run.first, run.last) not in bad]
-        runs = shortest(found, len(ctx.schedule.kernels))
+        runs = shortest(found, len(kernels))
     return None
-
-
-def _placed(schedule: Schedule, model: GraphModel, target: Target, stay: Collection[str]) -> Schedule:
-    """With tensors on chip, those that stayed before first, and everything at addresses."""
-    assert target.on_chip is not None
-    costing = Costing.of(model, target, schedule)
-    return settle(schedule, model, target, choose(costing, target.on_chip.capacity_bytes, stay))
 
 
 def shortest(found: Sequence[ChannelRun], count: int) -> list[ChannelRun]:

@@ -19,7 +19,6 @@ from roofwright.cost_model import (
     Splits,
     by_sample,
     effective_bytes_per_s,
-    estimate,
 )
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.blocks import PLAIN
@@ -27,6 +26,7 @@ from roofwright.passes.scheduling.engine_runs import able
 from roofwright.passes.scheduling.kernels import Kernels
 from roofwright.passes.scheduling.placement import PlaceTensors
 from roofwright.passes.scheduling.prefetch import PrefetchWeights
+from roofwright.passes.scheduling.scratchpad import Scratchpad
 from roofwright.passes.scheduling.tiles import Tiles
 from roofwright.targets import Target
 
@@ -77,19 +77,16 @@ class Engines(Pass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Return the schedule with shares, or nothing where no kernel gains."""
-        level = ctx.target.on_chip if ctx.target else None
-        if ctx.target is None or ctx.schedule is None or level is None or level.managed == "cache":
+        pad = Scratchpad.of(graph, ctx)
+        if pad is None or len(able(pad.target)) < 2 or not pad.schedule.kernels:
             return PassResult()
-        if len(able(ctx.target)) < 2 or not ctx.schedule.kernels:
-            return PassResult()
-        model = ctx.model or GraphModel.of(graph, ctx.dims)
-        started = [ctx.schedule]
-        if not ctx.target.stack.handover_s and _worth_undoing(ctx.schedule, model, ctx.target):
-            plain = model.memo.once(*PLAIN, lambda: _without_strips(graph, replace(ctx, model=model)))
+        started = [pad.schedule]
+        if not pad.target.stack.handover_s and _worth_undoing(pad.schedule, pad.model, pad.target):
+            plain = pad.model.memo.once(*PLAIN, lambda: _without_strips(graph, replace(ctx, model=pad.model)))
             started.append(plain)
-        found = [shared(schedule, model, ctx.target) for schedule in started]
-        made = min((each for each in found if each), key=lambda s: _latency_s(s, model, ctx), default=None)
-        if made is None or _latency_s(made, model, ctx) >= _latency_s(ctx.schedule, model, ctx):
+        found = [shared(schedule, pad.model, pad.target) for schedule in started]
+        made = min((each for each in found if each), key=pad.latency_s, default=None)
+        if made is None or pad.latency_s(made) >= pad.latency_s(pad.schedule):
             return PassResult()
         return PassResult(tuple(_records(made)), made)
 
@@ -165,11 +162,6 @@ def _without_strips(graph: gs.Graph, ctx: Context) -> Schedule:
         ctx = ctx.with_schedule(pass_.run(graph, ctx).schedule or ctx.schedule)
     assert ctx.schedule is not None
     return ctx.schedule
-
-
-def _latency_s(schedule: Schedule, model: GraphModel, ctx: Context) -> float:
-    assert ctx.target is not None
-    return estimate(model, ctx.target, schedule).latency_s
 
 
 def _records(schedule: Schedule) -> list[Record]:

@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from roofwright.cost_model import ChannelCost, Costing, GraphModel, Placement, Schedule, StripCost, estimate
+from roofwright.cost_model import ChannelCost, Costing, GraphModel, Placement, Schedule, StripCost
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.buffers import Resident, bare, with_buffers
+from roofwright.passes.scheduling.scratchpad import Scratchpad
 from roofwright.passes.scheduling.tiles import tilings_of
 from roofwright.targets import Target
 
@@ -36,16 +37,15 @@ class PlaceTensors(Pass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Return the schedule with resident tensors and addresses."""
-        level = ctx.target.on_chip if ctx.target else None
-        if ctx.target is None or ctx.schedule is None or level is None or level.managed == "cache":
+        pad = Scratchpad.of(graph, ctx)
+        if pad is None:
             return PassResult()
-        model = ctx.model or GraphModel.of(graph, ctx.dims)
-        start = bare(ctx.schedule)
-        costing = Costing.of(model, ctx.target, start)
-        chosen = choose(costing, level.capacity_bytes) if "activations" in level.holds else []
-        schedule = settle(start, model, ctx.target, chosen)
-        if chosen and _latency_s(model, ctx.target, schedule) > _latency_s(model, ctx.target, ctx.schedule):
-            schedule = settle(start, model, ctx.target, [])  # thicker tiles are worth more than what stays
+        start = bare(pad.schedule)
+        costing = Costing.of(pad.model, pad.target, start)
+        chosen = choose(costing, pad.level.capacity_bytes) if pad.holds_activations else []
+        schedule = settle(start, pad.model, pad.target, chosen)
+        if chosen and pad.latency_s(schedule) > pad.latency_s(pad.schedule):
+            schedule = settle(start, pad.model, pad.target, [])  # thicker tiles are worth more than what stays
         kept = {buffer.tensor for kernel in schedule.kernels for buffer in kernel.resident}
         records = [Record("keep-on-chip", r.tensor, "tensor", r.tensor in kept, _why(r, kept)) for r in chosen]
         return PassResult(tuple(records), schedule)
@@ -55,8 +55,11 @@ def _why(resident: Resident, kept: set[str]) -> str:
     return "" if resident.tensor in kept else "no unbroken room of its size is left on chip"
 
 
-def _latency_s(model: GraphModel, target: Target, schedule: Schedule) -> float:
-    return estimate(model, target, schedule).latency_s
+def settled(start: Schedule, costing: Costing, wanted: Collection[str]) -> Schedule:
+    """The bare schedule with as much on chip as fits, those `wanted` first, and everything at addresses."""
+    assert costing.target.on_chip is not None
+    chosen = choose(costing, costing.target.on_chip.capacity_bytes, wanted)
+    return settle(start, costing.model, costing.target, chosen)
 
 
 def settle(start: Schedule, model: GraphModel, target: Target, chosen: Sequence[Resident]) -> Schedule:

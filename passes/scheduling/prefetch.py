@@ -1,4 +1,4 @@
-"""The fourth scheduling pass: weights travel while earlier kernels compute."""
+"""A scheduling pass: weights travel while earlier kernels compute."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +24,8 @@ from roofwright.cost_model import (
 from roofwright.passes.base import Context, Numerics, Pass, PassResult, Record
 from roofwright.passes.scheduling.early_rooms import Berth, berths
 from roofwright.passes.scheduling.late_stores import with_late_stores
+from roofwright.passes.scheduling.scratchpad import Scratchpad
+from roofwright.targets import Target
 
 _CLOSE = 1e-3  # share of a network that another plan is not worth trying for
 
@@ -56,17 +58,21 @@ class PrefetchWeights(Pass):
 
     def run(self, graph: gs.Graph, ctx: Context) -> PassResult:
         """Return the schedule with prefetches, as many as find room."""
-        level = ctx.target.on_chip if ctx.target else None
-        if ctx.target is None or ctx.schedule is None or level is None or level.managed == "cache":
+        pad = Scratchpad.of(graph, ctx)
+        if pad is None:
             return PassResult()
-        costing = Costing.of(ctx.model or GraphModel.of(graph, ctx.dims), ctx.target, ctx.schedule)
-        kernels = ctx.schedule.kernels
-        found = with_late_stores(self._best(kernels, costing) if holds_weights(ctx.target) else kernels, costing)
-        schedule = ctx.schedule
-        if any(new is not old for new, old in zip(found, kernels, strict=True)):
-            schedule = replace(schedule, kernels=tuple(found))
-            check_capacity(schedule, ctx.target)
+        schedule = self.planned(pad.model, pad.target, pad.schedule)
         return PassResult(tuple(_records(schedule)), schedule)
+
+    def planned(self, model: GraphModel, target: Target, schedule: Schedule) -> Schedule:
+        """The schedule with prefetches and late stores, itself where nothing is found."""
+        costing, kernels = Costing.of(model, target, schedule), schedule.kernels
+        found = with_late_stores(self._best(kernels, costing) if holds_weights(target) else kernels, costing)
+        if all(new is old for new, old in zip(found, kernels, strict=True)):
+            return schedule
+        schedule = replace(schedule, kernels=tuple(found))
+        check_capacity(schedule, target)
+        return schedule
 
     def _best(self, kernels: Sequence[Kernel], costing: Costing) -> Sequence[Kernel]:
         """The kernels with the plan under which they are shortest; the second is tried where the first leaves much."""

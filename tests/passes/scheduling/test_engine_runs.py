@@ -13,6 +13,7 @@ from roofwright.passes import Context
 from roofwright.passes.scheduling.blocks import planned, with_runs
 from roofwright.passes.scheduling.engine_runs import Assigned, EngineRuns, _modes, assigned, dealt, roams
 from roofwright.passes.scheduling.kernels import Kernels
+from roofwright.passes.scheduling.scratchpad import Scratchpad
 from roofwright.targets import Target
 from tests.builders import model
 from tests.cost_model.machines import cores, machine, memory, stack
@@ -118,8 +119,10 @@ def test_what_was_taken_for_shorter_than_it_is_is_chosen_again() -> None:
 
 
 def test_the_schedule_deals_out_the_samples_of_strips() -> None:
-    ctx, found, _ = context(phone(1e-6, bytes_per_s=4e9))
-    made = planned(read(PROTO), ctx, found)
+    ctx, _, _ = context(phone(1e-6, bytes_per_s=4e9))
+    pad = Scratchpad.of(read(PROTO), ctx)
+    assert pad is not None
+    made = planned(pad)
     assert made is not None
     strips = [kernel for kernel in made.kernels if kernel.strip_rows is not None]
     assert [[share.rows for share in kernel.shares] for kernel in strips] == [[2, 1]] * 2
